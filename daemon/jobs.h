@@ -1,0 +1,117 @@
+/*
+ * jobs - all the jobs of the daemon: names, ids, globs, the due ones run in slices, and when everything is done.
+ *
+ * Pure: time is a parameter. Owns every struct job. A job pointer stays valid until the job is removed; whoever keeps
+ * one for longer drops it in hooks.removed. Names are unique among all listed jobs; a new job takes over
+ * the name of an ended one, whose record then goes.
+ */
+#ifndef TWISTY_JOBS_H
+#define TWISTY_JOBS_H
+
+#include "job.h"
+
+#include <sys/queue.h>
+
+struct jobs;
+
+/* How jobs.c tells what happens. Hooks must not add, remove or control jobs. */
+struct jobs_hooks {
+    void (*event)(void *ctx, struct job *job, const struct job_event *ev);
+    void (*removed)(void *ctx, struct job *job); // the last that is heard of this pointer
+    void *ctx;
+};
+
+struct jobs_config {
+    uint32_t max_jobs;   // listed at one time, ended ones included
+    uint32_t keep_ended; // older ended ones than this many are removed
+    uint64_t seed[2];    // for hashing names; random in production, against collisions made on purpose
+};
+
+/* NULL when there is no memory. */
+struct jobs *jobs_new(const struct jobs_config *config, const struct jobs_hooks *hooks);
+
+/* Frees every job; hooks.removed is called for each. */
+void jobs_free(struct jobs *jobs);
+
+/* New limits, for what comes. */
+void jobs_configure(struct jobs *jobs, uint32_t max_jobs, uint32_t keep_ended);
+
+/* The bound on listed jobs that is in force. */
+uint32_t jobs_max(const struct jobs *jobs);
+
+/* Remove the oldest ended jobs over keep_ended. Apart, so that a step never frees the job it was made on. */
+void jobs_trim(struct jobs *jobs);
+
+enum jobs_add_mode {
+    ADD_NEW,       // a live job of the same name is an error
+    ADD_IF_ABSENT, // ... is left as it is, and returned
+    ADD_REPLACE,   // ... is stopped and replaced
+};
+
+struct jobs_add {
+    struct job_spec *specs; // taken over on success (zeroed), untouched on failure
+    size_t n;
+    enum jobs_add_mode mode;
+    enum job_source source;
+    uid_t owner;
+};
+
+/*
+ * Add a batch, all or nothing. On success jobs_out[i], where the caller gives an array of n, is the job of specs[i].
+ * -EEXIST: *failed is the index of the spec whose name is taken by a live job or twice in the batch; -ENOSPC: over
+ * max_jobs; -ENOMEM. A job starts at `now`; its first tick comes with jobs_run_due(), never from here.
+ */
+int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct job **jobs_out, size_t *failed);
+
+/* By exact name; NULL when there is none. */
+struct job *jobs_find(const struct jobs *jobs, const char *name);
+
+/* Steps on one job: as job_pause() and the like, with the schedule kept right and the event told. */
+int jobs_pause(struct jobs *jobs, struct job *job, int64_t now);
+int jobs_resume(struct jobs *jobs, struct job *job, int64_t now);
+void jobs_reset(struct jobs *jobs, struct job *job, int64_t now);
+int jobs_stop(struct jobs *jobs, struct job *job, int64_t now, const char *why);
+int jobs_fail(struct jobs *jobs, struct job *job, int64_t now, const char *why);
+
+/* Forget the job; a live one is stopped first. The pointer is dead afterwards. */
+void jobs_remove(struct jobs *jobs, struct job *job, int64_t now, const char *why);
+
+/* When the next job is due and which; false when none will ever be. Either pointer may be NULL. */
+bool jobs_next_due(const struct jobs *jobs, int64_t *due, struct job **job);
+
+/* Run jobs that are due at `now`, at most `max` steps of one job each. Returns the number of steps. */
+size_t jobs_run_due(struct jobs *jobs, int64_t now, size_t max);
+
+/*
+ * Walk the jobs in the order of their ids while they come and go. A cursor is the caller's memory; between begin and
+ * end the jobs know of it, and a removed job never leaves it dangling. Jobs added after the beginning are not seen.
+ */
+struct jobs_cursor {
+    struct job *next;             // what jobs_next() will return
+    uint64_t end;                 // ids from here on came later
+    LIST_ENTRY(jobs_cursor) link; // jobs::cursors
+};
+
+void jobs_begin(struct jobs *jobs, struct jobs_cursor *cursor);
+struct job *jobs_next(struct jobs_cursor *cursor);
+void jobs_end(struct jobs_cursor *cursor);
+
+/* The listed name nearest to `wanted`, or NULL; looks at a bounded number of jobs. */
+const char *jobs_nearest(const struct jobs *jobs, const char *wanted);
+
+struct jobs_counts {
+    uint32_t listed;     // all that jobs_begin() walks
+    uint32_t live;       // not ended
+    uint32_t foreground; // live and not background: what exit-when-done waits for
+    uint32_t paused;
+    uint64_t ever;   // added since the start
+    uint64_t ticks;  // given since the start
+    uint64_t missed; // missed since the start
+};
+
+void jobs_counts(const struct jobs *jobs, struct jobs_counts *out);
+
+/* Were there jobs that are not background, and have all of these ended? */
+bool jobs_done(const struct jobs *jobs);
+
+#endif

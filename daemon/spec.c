@@ -1,0 +1,396 @@
+#include "spec.h"
+
+#include "text.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct spec_key_info spec_keys[KEY_COUNT_OF_KEYS] = {
+    [KEY_NAME] = {"name", "name", "NAME", SPEC_STRING, false},
+    [KEY_KIND] = {"kind", "kind", "countdown|loop|once", SPEC_STRING, false},
+    [KEY_COUNT] = {"count", "count", "N", SPEC_INTEGER, true},
+    [KEY_RATE] = {"rate", "rate", "RATE", SPEC_STRING, true},
+    [KEY_INTERVAL] = {"interval", "interval", "SPAN", SPEC_STRING, true},
+    [KEY_DELAY] = {"delay", "delay", "SPAN", SPEC_STRING, true},
+    [KEY_MISSED] = {"missed", "missed", "coalesce|delay|burst", SPEC_STRING, true},
+    [KEY_IMMEDIATE] = {"immediate", "immediate", "yes|no", SPEC_BOOLEAN, true},
+    [KEY_BACKGROUND] = {"background", "background", "yes|no", SPEC_BOOLEAN, true},
+    [KEY_REPORT] = {"report", "report", "all|none|every N|every SPAN", SPEC_STRING, true},
+    [KEY_MESSAGE] = {"message", "message", "TEXT", SPEC_STRING, true},
+};
+
+static const char *const kind_names[] = {
+    [JOB_COUNTDOWN] = "countdown",
+    [JOB_LOOP] = "loop",
+    [JOB_ONCE] = "once",
+};
+
+static const char *const missed_names[] = {
+    [MISSED_COALESCE] = "coalesce",
+    [MISSED_DELAY] = "delay",
+    [MISSED_BURST] = "burst",
+};
+
+const char *job_kind_name(enum job_kind kind)
+{
+    return kind_names[kind];
+}
+
+const char *missed_policy_name(enum missed_policy policy)
+{
+    return missed_names[policy];
+}
+
+char *report_rule_format(struct report_rule rule, char *buf, size_t size)
+{
+    char span[QUANTITY_TEXT_MAX];
+
+    switch (rule.when) {
+    case REPORT_ALL:
+        snprintf(buf, size, "all");
+        break;
+    case REPORT_NONE:
+        snprintf(buf, size, "none");
+        break;
+    case REPORT_EVERY_N:
+        snprintf(buf, size, "every %lld", (long long)rule.every);
+        break;
+    case REPORT_EVERY_SPAN:
+        snprintf(buf, size, "every %s", span_format(rule.every, span, sizeof span));
+        break;
+    }
+    return buf;
+}
+
+__attribute__((format(printf, 4, 5))) static int refuse(struct spec_error *err, enum spec_key key, int error,
+                                                        const char *format, ...)
+{
+    va_list args;
+
+    err->key = key;
+    va_start(args, format);
+    vsnprintf(err->why, sizeof err->why, format, args);
+    va_end(args);
+    return error;
+}
+
+/* What is wrong with a value, quoted so that no byte of it can disturb the line. */
+static int refuse_value(struct spec_error *err, enum spec_key key, int error, const char *value, const char *why)
+{
+    char shown[64];
+
+    text_escape(shown, sizeof shown, 0, value);
+    return refuse(err, key, error, "'%s' %s", shown, why);
+}
+
+static int parse_word(const char *value, const char *const names[], unsigned n, unsigned *out, enum spec_key key,
+                      struct spec_error *err)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (strcmp(value, names[i]) == 0) {
+            *out = i;
+            return 0;
+        }
+    char why[96];
+    const char *near = nearest_of(value, names, n, sizeof names[0]);
+    if (near != NULL)
+        snprintf(why, sizeof why, "is unknown; did you mean '%s'?", near);
+    else
+        snprintf(why, sizeof why, "is not one of %s", spec_keys[key].values);
+    return refuse_value(err, key, -EINVAL, value, why);
+}
+
+static int parse_report(const char *value, struct report_rule *out, const char **why)
+{
+    static const char every[] = "every ";
+    uint64_t n;
+    int64_t span;
+
+    if (strcmp(value, "all") == 0) {
+        *out = (struct report_rule){REPORT_ALL, 0};
+        return 0;
+    }
+    if (strcmp(value, "none") == 0) {
+        *out = (struct report_rule){REPORT_NONE, 0};
+        return 0;
+    }
+    *why = "is not one of all, none, every N, every SPAN";
+    if (strncmp(value, every, sizeof every - 1) != 0)
+        return -EINVAL;
+    value += sizeof every - 1;
+    if (count_parse(value, COUNT_MAX, &n, why) == 0)
+        *out = (struct report_rule){REPORT_EVERY_N, (int64_t)n};
+    else if (span_parse(value, &span, why) == 0)
+        *out = (struct report_rule){REPORT_EVERY_SPAN, span};
+    else
+        return -EINVAL;
+    *why = "is zero";
+    return out->every == 0 ? -ERANGE : 0;
+}
+
+static int copy_text(char **out, const char *value)
+{
+    char *copy = strdup(value);
+    if (copy == NULL)
+        return -ENOMEM;
+    free(*out);
+    *out = copy;
+    return 0;
+}
+
+static int set_name(struct job_spec *spec, const char *value, const char **why)
+{
+    *why = "is not a name: letters, digits, '.', '_' and '-', at most 40, the first a letter or digit";
+    return name_valid(value) ? copy_text(&spec->name, value) : -EINVAL;
+}
+
+static int set_message(struct job_spec *spec, const char *value, const char **why)
+{
+    *why = "is longer than 256 bytes";
+    if (strlen(value) > MESSAGE_LEN_MAX)
+        return -ERANGE;
+    *why = "is not UTF-8 text without control characters";
+    return text_printable(value) ? copy_text(&spec->message, value) : -EINVAL;
+}
+
+static int set_interval(struct job_spec *spec, const char *value, const char **why)
+{
+    int64_t span;
+
+    int r = span_parse(value, &span, why);
+    if (r < 0)
+        return r;
+    *why = "is zero";
+    if (span == 0)
+        return -ERANGE;
+    spec->rate = rate_from_interval(span);
+    return 0;
+}
+
+int spec_draft_set(struct spec_draft *draft, enum spec_key key, const char *value, struct spec_error *err)
+{
+    struct job_spec *spec = &draft->spec;
+    const char *why = "";
+    unsigned word = 0;
+    int r = 0;
+
+    switch (key) {
+    case KEY_NAME:
+        r = set_name(spec, value, &why);
+        break;
+    case KEY_KIND:
+        r = parse_word(value, kind_names, ARRAY_SIZE(kind_names), &word, key, err);
+        spec->kind = (enum job_kind)word;
+        break;
+    case KEY_COUNT:
+        r = count_parse(value, COUNT_MAX, &spec->count, &why);
+        break;
+    case KEY_RATE:
+        r = rate_parse(value, &spec->rate, &why);
+        break;
+    case KEY_INTERVAL:
+        r = set_interval(spec, value, &why);
+        break;
+    case KEY_DELAY:
+        r = span_parse(value, &spec->delay, &why);
+        break;
+    case KEY_MISSED:
+        r = parse_word(value, missed_names, ARRAY_SIZE(missed_names), &word, key, err);
+        spec->missed = (enum missed_policy)word;
+        break;
+    case KEY_IMMEDIATE:
+        r = bool_parse(value, &spec->immediate, &why);
+        break;
+    case KEY_BACKGROUND:
+        r = bool_parse(value, &spec->background, &why);
+        break;
+    case KEY_REPORT:
+        r = parse_report(value, &spec->report, &why);
+        break;
+    case KEY_MESSAGE:
+        r = set_message(spec, value, &why);
+        break;
+    case KEY_COUNT_OF_KEYS:
+        return -EINVAL;
+    }
+    if (r < 0)
+        return r == -ENOMEM || *why == '\0' ? r : refuse_value(err, key, r, value, why);
+    draft->given |= 1U << key;
+    return 0;
+}
+
+bool spec_draft_has(const struct spec_draft *draft, enum spec_key key)
+{
+    return (draft->given >> key & 1) != 0;
+}
+
+void spec_draft_clear(struct spec_draft *draft)
+{
+    spec_clear(&draft->spec);
+    draft->given = 0;
+}
+
+void spec_clear(struct job_spec *spec)
+{
+    free(spec->name);
+    free(spec->message);
+    *spec = (struct job_spec){0};
+}
+
+int spec_copy(const struct job_spec *spec, struct job_spec *out)
+{
+    *out = *spec;
+    out->name = out->message = NULL;
+    if ((spec->name != NULL && (out->name = strdup(spec->name)) == NULL) ||
+        (spec->message != NULL && (out->message = strdup(spec->message)) == NULL)) {
+        spec_clear(out);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+/* What was said, or else what the defaults say; NULL when neither says anything. */
+static const struct job_spec *said_by(const struct spec_draft *draft, const struct spec_draft *defaults,
+                                      enum spec_key key)
+{
+    if (spec_draft_has(draft, key))
+        return &draft->spec;
+    return defaults != NULL && spec_draft_has(defaults, key) ? &defaults->spec : NULL;
+}
+
+/* Keys that a kind does not have are refused where the job names them; from the defaults they are passed over. */
+static int check_kind_has_keys(const struct spec_draft *draft, struct spec_error *err)
+{
+    static const struct {
+        enum job_kind kind;
+        enum spec_key key;
+    } lacks[] = {
+        {JOB_ONCE, KEY_COUNT},     {JOB_ONCE, KEY_RATE},           {JOB_ONCE, KEY_INTERVAL},
+        {JOB_ONCE, KEY_IMMEDIATE}, {JOB_COUNTDOWN, KEY_IMMEDIATE},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(lacks); i++)
+        if (lacks[i].kind == draft->spec.kind && spec_draft_has(draft, lacks[i].key))
+            return refuse(err, lacks[i].key, -EINVAL, "a %s job has no %s", job_kind_name(lacks[i].kind),
+                          spec_keys[lacks[i].key].ini);
+    return 0;
+}
+
+static int merge_count(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out,
+                       struct spec_error *err)
+{
+    const struct job_spec *said = said_by(draft, defaults, KEY_COUNT);
+
+    if (out->kind == JOB_ONCE)
+        out->count = 1;
+    else if (said != NULL)
+        out->count = said->count;
+    else if (out->kind == JOB_LOOP)
+        out->count = COUNT_FOREVER;
+    else
+        return refuse(err, KEY_COUNT, -EINVAL, "missing; a countdown needs the number of its ticks");
+    if (out->kind == JOB_LOOP && out->count == 0)
+        return refuse(err, KEY_COUNT, -ERANGE, "a loop ticks at least once; leave it out for a loop without end");
+    return 0;
+}
+
+static int merge_rate(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out,
+                      struct spec_error *err)
+{
+    const struct spec_draft *sources[] = {draft, defaults};
+
+    out->rate = rate_from_interval(NSEC_PER_SEC);
+    if (out->kind == JOB_ONCE) // no rate of the defaults makes it another job
+        return 0;
+    for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+        const struct spec_draft *d = sources[i];
+        if (d == NULL)
+            continue;
+        if (spec_draft_has(d, KEY_RATE) && spec_draft_has(d, KEY_INTERVAL))
+            return refuse(err, KEY_INTERVAL, -EINVAL, "rate and interval say the same thing; give one of them");
+        if (spec_draft_has(d, KEY_RATE) || spec_draft_has(d, KEY_INTERVAL)) {
+            out->rate = d->spec.rate;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+/* Every due time of the job must be a time: start + delay + count ticks, whenever it starts. */
+static int check_end(const struct job_spec *spec, struct spec_error *err)
+{
+    uint64_t ticks = spec->count == COUNT_FOREVER ? 1 : spec->count;
+    int64_t length = spec->kind == JOB_ONCE ? 0 : rate_due(spec->rate, ticks);
+
+    if (length <= SPAN_MAX - spec->delay) // TIME_NEVER included
+        return 0;
+    return refuse(err, KEY_COUNT, -ERANGE, "the job would take longer than 146 years");
+}
+
+static int merge_texts(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out)
+{
+    const struct job_spec *said = said_by(draft, defaults, KEY_MESSAGE);
+
+    if (draft->spec.name != NULL && (out->name = strdup(draft->spec.name)) == NULL)
+        return -ENOMEM;
+    if (said != NULL && said->message[0] != '\0' && (out->message = strdup(said->message)) == NULL)
+        return -ENOMEM;
+    return 0;
+}
+
+static void merge_options(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out)
+{
+    const struct job_spec *said;
+
+    if ((said = said_by(draft, defaults, KEY_DELAY)) != NULL)
+        out->delay = said->delay;
+    if ((said = said_by(draft, defaults, KEY_MISSED)) != NULL)
+        out->missed = said->missed;
+    if (out->kind == JOB_LOOP && (said = said_by(draft, defaults, KEY_IMMEDIATE)) != NULL)
+        out->immediate = said->immediate;
+    if ((said = said_by(draft, defaults, KEY_BACKGROUND)) != NULL)
+        out->background = said->background;
+    if ((said = said_by(draft, defaults, KEY_REPORT)) != NULL)
+        out->report = said->report;
+}
+
+int spec_from_draft(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out,
+                    struct spec_error *err)
+{
+    struct job_spec spec = {.kind = draft->spec.kind, .immediate = true};
+
+    if (!spec_draft_has(draft, KEY_KIND))
+        return refuse(err, KEY_KIND, -EINVAL, "missing; one of %s", spec_keys[KEY_KIND].values);
+    merge_options(draft, defaults, &spec);
+    int r = check_kind_has_keys(draft, err);
+    if (r == 0)
+        r = merge_count(draft, defaults, &spec, err);
+    if (r == 0)
+        r = merge_rate(draft, defaults, &spec, err);
+    if (r == 0)
+        r = check_end(&spec, err);
+    if (r == 0)
+        r = merge_texts(draft, defaults, &spec);
+    if (r < 0) {
+        spec_clear(&spec);
+        return r;
+    }
+    *out = spec;
+    return 0;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool spec_equal(const struct job_spec *a, const struct job_spec *b)
+{
+    return same_text(a->name, b->name) && same_text(a->message, b->message) && a->rate.ns == b->rate.ns &&
+           a->rate.ticks == b->rate.ticks && a->count == b->count && a->delay == b->delay &&
+           a->report.when == b->report.when && a->report.every == b->report.every && a->kind == b->kind &&
+           a->missed == b->missed && a->immediate == b->immediate && a->background == b->background;
+}

@@ -1,0 +1,119 @@
+/*
+ * spec - what a user asks a job to be: its keys, their parsing, defaults, validity and comparison.
+ *
+ * Pure. The INI file, the control socket and twistyctl name the same keys with the same words and the same values;
+ * this is the one place that reads them. A draft collects keys as they come; spec_from_draft() lays it over the
+ * defaults, checks it as a whole and makes the spec.
+ */
+#ifndef TWISTY_SPEC_H
+#define TWISTY_SPEC_H
+
+#include "quantity.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The longest message, in bytes. */
+#define MESSAGE_LEN_MAX 256
+
+/* More ticks than this cannot be asked for: every count is exact in a JSON number. */
+#define COUNT_MAX (UINT64_C(1) << 53)
+
+/* The count of a loop that goes on until it is stopped. */
+#define COUNT_FOREVER UINT64_MAX
+
+enum job_kind { JOB_COUNTDOWN, JOB_LOOP, JOB_ONCE };
+
+/* What becomes of ticks whose time has passed: see DESIGN "A late loop" and twistyd.conf(5). */
+enum missed_policy { MISSED_COALESCE, MISSED_DELAY, MISSED_BURST };
+
+/* Which ticks are written to the log. */
+struct report_rule {
+    enum report_when { REPORT_ALL, REPORT_NONE, REPORT_EVERY_N, REPORT_EVERY_SPAN } when;
+    int64_t every; // ticks for REPORT_EVERY_N, nanoseconds for REPORT_EVERY_SPAN
+};
+
+struct job_spec {
+    char *name;    // owned; NULL: the daemon makes one
+    char *message; // owned; NULL: none
+    struct rate rate;
+    uint64_t count; // ticks; COUNT_FOREVER for a loop without end; 1 for once
+    int64_t delay;  // ns
+    struct report_rule report;
+    enum job_kind kind;
+    enum missed_policy missed;
+    bool immediate;
+    bool background;
+};
+
+enum spec_key {
+    KEY_NAME,
+    KEY_KIND,
+    KEY_COUNT,
+    KEY_RATE,
+    KEY_INTERVAL,
+    KEY_DELAY,
+    KEY_MISSED,
+    KEY_IMMEDIATE,
+    KEY_BACKGROUND,
+    KEY_REPORT,
+    KEY_MESSAGE,
+    KEY_COUNT_OF_KEYS,
+};
+
+/* How a key's value travels in JSON; in text it is always a string. */
+enum spec_type { SPEC_STRING, SPEC_INTEGER, SPEC_BOOLEAN };
+
+struct spec_key_info {
+    const char *ini;    // "background": in the INI file and as a twistyctl option
+    const char *json;   // the same in camelCase
+    const char *values; // for help: what it takes
+    enum spec_type type;
+    bool in_defaults; // may stand in [defaults]
+};
+
+extern const struct spec_key_info spec_keys[KEY_COUNT_OF_KEYS];
+
+/* What has been said of a job so far. Zero-initialised is empty. */
+struct spec_draft {
+    struct job_spec spec;
+    uint32_t given; // a bit for each enum spec_key
+};
+
+/* What is wrong with a draft: the key, and a phrase that says why. */
+struct spec_error {
+    enum spec_key key;
+    char why[160];
+};
+
+const char *job_kind_name(enum job_kind kind);
+const char *missed_policy_name(enum missed_policy policy);
+char *report_rule_format(struct report_rule rule, char *buf, size_t size);
+
+/* Set a key from its text. 0, -EINVAL or -ERANGE with *err filled in, -ENOMEM. A key may be set again. */
+int spec_draft_set(struct spec_draft *draft, enum spec_key key, const char *value, struct spec_error *err);
+
+/* Was this key set? */
+bool spec_draft_has(const struct spec_draft *draft, enum spec_key key);
+
+void spec_draft_clear(struct spec_draft *draft);
+
+/*
+ * Lay the draft over `defaults` (NULL for none) and over what is built in, and check the whole: exactly one of rate
+ * and interval, a count where the kind needs one, keys that the kind has, an end within SPAN_MAX. Copies what it
+ * keeps. 0, -EINVAL with *err filled in, -ENOMEM.
+ */
+int spec_from_draft(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out,
+                    struct spec_error *err);
+
+/* Would the two make the same job, name included? */
+bool spec_equal(const struct job_spec *a, const struct job_spec *b);
+
+/* A copy that owns its texts. 0 or -ENOMEM, with nothing to free. */
+int spec_copy(const struct job_spec *spec, struct job_spec *out);
+
+/* Free what the spec owns and zero it. */
+void spec_clear(struct job_spec *spec);
+
+#endif

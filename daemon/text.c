@@ -1,0 +1,217 @@
+#include "text.h"
+
+#include <ctype.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Longer words are not compared: they are no slip of the finger. */
+#define WORD_MAX 64
+
+static bool is_alnum(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool name_valid(const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len == 0 || len > NAME_LEN_MAX || !is_alnum(text[0]))
+        return false;
+    for (size_t i = 1; i < len; i++)
+        if (!is_alnum(text[i]) && text[i] != '.' && text[i] != '_' && text[i] != '-')
+            return false;
+    return true;
+}
+
+/* Does the set behind the "[" at *p hold c? Moves *p behind the "]"; an unclosed set holds nothing. */
+static bool set_holds(const char **p, char c)
+{
+    const char *s = *p + 1;
+    bool negated = *s == '!' || *s == '^';
+    bool found = false;
+
+    s += negated;
+    for (const char *first = s; *s != '\0' && (*s != ']' || s == first); s++) {
+        char low = *s;
+        char high = low;
+        if (s[1] == '-' && s[2] != '\0' && s[2] != ']') {
+            high = s[2];
+            s += 2;
+        }
+        found |= low <= c && c <= high;
+    }
+    if (*s == '\0') {
+        *p = s;
+        return false;
+    }
+    *p = s + 1;
+    return found != negated;
+}
+
+bool is_glob(const char *pattern)
+{
+    return strpbrk(pattern, "*?[") != NULL;
+}
+
+/* On a mismatch only the last star can give way, which keeps the work within the product of both lengths. */
+bool glob_match(const char *pattern, const char *text)
+{
+    const char *star = NULL, *star_text = NULL;
+
+    while (*text != '\0') {
+        const char *next = pattern + 1;
+        bool matched;
+        if (*pattern == '*') {
+            star = pattern++;
+            star_text = text;
+            continue;
+        }
+        if (*pattern == '[') {
+            next = pattern;
+            matched = set_holds(&next, *text);
+        } else {
+            matched = *pattern == *text || *pattern == '?';
+        }
+        if (*pattern != '\0' && matched) {
+            pattern = next;
+            text++;
+        } else if (star != NULL) {
+            pattern = star + 1;
+            text = ++star_text;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return *pattern == '\0';
+}
+
+static unsigned min3(unsigned a, unsigned b, unsigned c)
+{
+    unsigned m = a < b ? a : b;
+    return m < c ? m : c;
+}
+
+/* Optimal string alignment: insert, delete, replace, or swap two neighbours; three rows of the matrix suffice. */
+static unsigned distance(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    unsigned rows[3][WORD_MAX + 1];
+    unsigned *before = rows[0], *above = rows[1], *row = rows[2];
+
+    for (unsigned j = 0; j <= b_len; j++)
+        above[j] = j;
+    for (unsigned i = 1; i <= a_len; i++) {
+        row[0] = i;
+        for (unsigned j = 1; j <= b_len; j++) {
+            int ca = tolower((unsigned char)a[i - 1]), cb = tolower((unsigned char)b[j - 1]);
+            row[j] = min3(above[j] + 1, row[j - 1] + 1, above[j - 1] + (ca != cb));
+            if (i > 1 && j > 1 && ca == tolower((unsigned char)b[j - 2]) && cb == tolower((unsigned char)a[i - 2]) &&
+                before[j - 2] + 1 < row[j])
+                row[j] = before[j - 2] + 1;
+        }
+        unsigned *oldest = before;
+        before = above;
+        above = row;
+        row = oldest;
+    }
+    return above[b_len];
+}
+
+void nearest_init(struct nearest *n, const char *wanted)
+{
+    *n = (struct nearest){.wanted = wanted};
+}
+
+void nearest_offer(struct nearest *n, const char *candidate)
+{
+    size_t a = strlen(n->wanted), b = strlen(candidate);
+    size_t longer = a > b ? a : b;
+    size_t limit = longer < 3 ? 1 : (longer + 2) / 3;
+
+    if (a == 0 || longer > WORD_MAX || longer - (a < b ? a : b) > limit)
+        return;
+    unsigned d = distance(n->wanted, a, candidate, b);
+    if (d > limit || d >= longer || (n->best != NULL && d >= n->distance))
+        return;
+    n->best = candidate;
+    n->distance = d;
+}
+
+const char *nearest_of(const char *wanted, const void *table, size_t n, size_t stride)
+{
+    struct nearest nearest;
+
+    nearest_init(&nearest, wanted);
+    for (size_t i = 0; i < n; i++)
+        nearest_offer(&nearest, *(const char *const *)((const char *)table + i * stride));
+    return nearest.best;
+}
+
+/*
+ * The length of the UTF-8 sequence at s if it is well-formed (RFC 3629: shortest form, no surrogates, at most
+ * U+10FFFF) and no control character (C0, DEL, C1, line and paragraph separator); else 0.
+ */
+static size_t printable_len(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return s[0] >= 0x20 && s[0] != 0x7f;
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 0;
+    uint32_t c = s[0] & (0x7fU >> len);
+    for (size_t i = 1; i < len; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    if ((len == 3 && c < 0x800) || (len == 4 && (c < 0x10000 || c > 0x10ffff)))
+        return 0;
+    if ((c >= 0xd800 && c < 0xe000) || c < 0xa0 || c == 0x2028 || c == 0x2029)
+        return 0;
+    return len;
+}
+
+bool text_printable(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+
+    while (*s != '\0') {
+        size_t len = printable_len(s);
+        if (len == 0)
+            return false;
+        s += len;
+    }
+    return true;
+}
+
+size_t text_escape(char *buf, size_t size, size_t len, const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+
+    while (*s != '\0') {
+        char piece[5];
+        size_t taken = printable_len(s);
+        size_t n = taken;
+        if (taken == 0) {
+            n = (size_t)snprintf(piece, sizeof piece, "\\x%02x", *s);
+            taken = 1;
+        } else if (*s == '"' || *s == '\\') {
+            piece[0] = '\\';
+            piece[1] = (char)*s;
+            n = 2;
+        } else {
+            memcpy(piece, s, taken);
+        }
+        if (len + n + 1 > size)
+            break;
+        memcpy(buf + len, piece, n);
+        len += n;
+        s += taken;
+    }
+    if (size > 0)
+        buf[len] = '\0';
+    return len;
+}

@@ -1,0 +1,86 @@
+"""A file includes only what stands below it, and each library appears only in its own places."""
+
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# The design's order, highest first; a file includes only files of later lines, and its own header.
+LEVELS = [
+    ["main"],
+    ["daemon"],
+    ["methods", "reload"],
+    ["walk"],
+    ["control", "jobs", "loop"],
+    ["names"],
+    ["report", "conf_files", "wire", "listener"],
+    ["job"],
+    ["sink", "service"],
+    ["config"],
+    ["conf_text"],
+    ["conf_mistakes"],
+    ["spec"],
+    ["sched", "varlink", "quantity", "watch"],
+    ["text", "line"],
+]
+ORDER = {name: i for i, level in enumerate(LEVELS) for name in level}
+
+# Which of our files may include a library's headers.
+LIBRARIES = {
+    r"event2/": {"loop.c", "watch.c", "control.c", "sink.c", "action.c"},
+    r"systemd/": {"service.c"},
+    r"ini\.h": {"conf_text.c"},
+}
+SHARED_WITH_CTL = {"quantity.h", "text.h", "spec.h", "varlink.h"}
+
+
+def includes(path):
+    return re.findall(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', path.read_text(), re.MULTILINE)
+
+
+def sources(folder):
+    return sorted((ROOT / folder).glob("*.[ch]"))
+
+
+def test_every_file_has_its_place():
+    unknown = {p.stem for p in sources("daemon")} - ORDER.keys()
+    assert not unknown, f"say in LEVELS where these stand: {unknown}"
+
+
+def test_daemon_includes_go_down():
+    wrong = []
+    for path in sources("daemon"):
+        for quote, name in includes(path):
+            other = pathlib.Path(name).stem
+            if quote == '"' and other in ORDER and other != path.stem and ORDER[other] <= ORDER[path.stem]:
+                wrong.append(f"{path.name} includes {name}")
+    assert not wrong, wrong
+
+
+def test_libraries_stay_in_their_files():
+    wrong = []
+    for path in sources("daemon") + sources("ctl"):
+        for _, name in includes(path):
+            for pattern, allowed in LIBRARIES.items():
+                if re.match(pattern, name) and path.name not in allowed:
+                    wrong.append(f"{path.name} includes {name}")
+    assert not wrong, wrong
+
+
+def test_ctl_knows_only_the_shared_files():
+    wrong = []
+    for path in sources("ctl"):
+        for quote, name in includes(path):
+            if quote == '"' and name.startswith("daemon/") and name.removeprefix("daemon/") not in SHARED_WITH_CTL:
+                wrong.append(f"{path.name} includes {name}")
+    assert not wrong, wrong
+
+
+def test_pure_core_knows_no_clock_and_no_io():
+    """sched, job, jobs, quantity, spec, names, text and config have no clock, no descriptor and no environment."""
+    banned = re.compile(r"\b(clock_gettime|time|gettimeofday|open|read|write|socket|getenv|fopen|printf|fprintf)\s*\(")
+    wrong = []
+    for name in ["sched", "job", "jobs", "names", "quantity", "spec", "text", "config", "conf_text", "wire", "walk"]:
+        code = re.sub(r"/\*.*?\*/|//[^\n]*|\"(\\.|[^\"\\])*\"", "", (ROOT / "daemon" / f"{name}.c").read_text(), flags=re.S)
+        wrong += [f"{name}.c calls {m.group(1)}()" for m in banned.finditer(code)]
+    assert not wrong, wrong
