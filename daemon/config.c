@@ -1,0 +1,459 @@
+#include "config.h"
+
+#include "conf_text.h"
+#include "text.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+/* The largest number that a setting takes. */
+#define SETTING_MAX 1000000000
+
+/* The keys of [daemon]. */
+enum daemon_key {
+    DAEMON_EXIT_WHEN_DONE,
+    DAEMON_LOG_TARGET,
+    DAEMON_LOG_LEVEL,
+    DAEMON_BACKEND,
+    DAEMON_CLOCK,
+    DAEMON_MAX_JOBS,
+    DAEMON_KEEP_ENDED,
+    DAEMON_REPORT_LIMIT,
+    DAEMON_MAX_CONNECTIONS,
+};
+
+static const char *const daemon_keys[] = {
+    [DAEMON_EXIT_WHEN_DONE] = "exit-when-done",
+    [DAEMON_LOG_TARGET] = "log-target",
+    [DAEMON_LOG_LEVEL] = "log-level",
+    [DAEMON_BACKEND] = "backend",
+    [DAEMON_CLOCK] = "clock",
+    [DAEMON_MAX_JOBS] = "max-jobs",
+    [DAEMON_KEEP_ENDED] = "keep-ended",
+    [DAEMON_REPORT_LIMIT] = "report-limit",
+    [DAEMON_MAX_CONNECTIONS] = "max-connections",
+};
+
+static const struct conf_words section_keys[CONF_KINDS] = {
+    [CONF_DAEMON] = {daemon_keys, ARRAY_SIZE(daemon_keys), sizeof daemon_keys[0]},
+    [CONF_DEFAULTS] = {spec_keys, KEY_COUNT_OF_KEYS, sizeof spec_keys[0]},
+    [CONF_JOB] = {spec_keys, KEY_COUNT_OF_KEYS, sizeof spec_keys[0]},
+};
+
+_Static_assert(ARRAY_SIZE(daemon_keys) <= CONF_KEYS_MAX && KEY_COUNT_OF_KEYS <= CONF_KEYS_MAX, "too many keys");
+
+static const char *const log_targets[] = {
+    [LOG_TARGET_AUTO] = "auto",
+    [LOG_TARGET_JOURNAL] = "journal",
+    [LOG_TARGET_SYSLOG] = "syslog",
+    [LOG_TARGET_STDERR] = "stderr",
+};
+
+static const char *const log_levels[] = {
+    [LOG_EMERG] = "emerg",     [LOG_ALERT] = "alert",   [LOG_CRIT] = "crit", [LOG_ERR] = "err",
+    [LOG_WARNING] = "warning", [LOG_NOTICE] = "notice", [LOG_INFO] = "info", [LOG_DEBUG] = "debug",
+};
+
+static const char *const backends[] = {
+    [BACKEND_AUTO] = "auto",
+    [BACKEND_EPOLL] = "epoll",
+    [BACKEND_POLL] = "poll",
+    [BACKEND_SELECT] = "select",
+};
+
+static const char *const clocks[] = {
+    [CLOCK_KIND_MONOTONIC] = "monotonic",
+    [CLOCK_KIND_BOOTTIME] = "boottime",
+};
+
+#define WORDS(table) (&(const struct conf_words){table, ARRAY_SIZE(table), sizeof(table)[0]})
+
+const char *log_target_name(enum log_target target)
+{
+    return log_targets[target];
+}
+
+const char *log_level_name(int level)
+{
+    return log_levels[level];
+}
+
+const char *loop_backend_name(enum loop_backend backend)
+{
+    return backends[backend];
+}
+
+const char *loop_clock_name(enum loop_clock clock)
+{
+    return clocks[clock];
+}
+
+bool log_target_parse(const char *text, enum log_target *out)
+{
+    int i = conf_words_find(WORDS(log_targets), text);
+
+    if (i >= 0)
+        *out = (enum log_target)i;
+    return i >= 0;
+}
+
+bool log_level_parse(const char *text, int *out)
+{
+    int i = conf_words_find(WORDS(log_levels), text);
+
+    if (i >= 0)
+        *out = i;
+    return i >= 0;
+}
+
+bool loop_backend_parse(const char *text, enum loop_backend *out)
+{
+    int i = conf_words_find(WORDS(backends), text);
+
+    if (i >= 0)
+        *out = (enum loop_backend)i;
+    return i >= 0;
+}
+
+void daemon_settings_default(struct daemon_settings *out)
+{
+    *out = (struct daemon_settings){
+        .log_target = LOG_TARGET_AUTO,
+        .log_level = LOG_INFO,
+        .backend = BACKEND_AUTO,
+        .clock = CLOCK_KIND_MONOTONIC,
+        .max_jobs = 2000000,
+        .keep_ended = 1000,
+        .report_limit = 1000,
+        .max_connections = 256,
+    };
+}
+
+struct config_builder {
+    config_error_fn *on_error;
+    void *ctx;
+    struct conf_mistakes mistakes;
+    struct conf_text text;
+    uint32_t defaults_refused; // keys of [defaults] that have a mistake, a bit each
+};
+
+struct config_builder *config_builder_new(config_error_fn *on_error, void *ctx)
+{
+    struct config_builder *b = calloc(1, sizeof *b);
+
+    if (b == NULL)
+        return NULL;
+    b->on_error = on_error;
+    b->ctx = ctx;
+    conf_text_init(&b->text, section_keys, &b->mistakes);
+    return b;
+}
+
+void config_builder_free(struct config_builder *b)
+{
+    if (b == NULL)
+        return;
+    conf_text_clear(&b->text);
+    conf_mistakes_clear(&b->mistakes);
+    free(b);
+}
+
+int config_builder_add(struct config_builder *b, const char *file, const char *text, size_t len)
+{
+    uint32_t number;
+    int r = conf_mistakes_file(&b->mistakes, file, &number);
+
+    return r < 0 ? r : conf_text_add(&b->text, number, text, len);
+}
+
+int config_builder_refuse(struct config_builder *b, const char *file, const char *why, int error)
+{
+    struct conf_place place = {0};
+    int r = conf_mistakes_file(&b->mistakes, file, &place.file);
+
+    if (r < 0)
+        return r;
+    if (error != 0)
+        conf_mistakes_add(&b->mistakes, place, NULL, NULL, "%s: %s", why, strerror(error));
+    else
+        conf_mistakes_add(&b->mistakes, place, NULL, NULL, "%s", why);
+    return b->mistakes.error;
+}
+
+/* Join the words as spec_key_info::values has them. */
+static void list_words(const struct conf_words *words, char *buf, size_t size)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < words->n && len < size; i++)
+        len += (size_t)snprintf(buf + len, size - len, "%s%s", i > 0 ? "|" : "", conf_words_at(words, i));
+}
+
+/* The index of a word, or -EINVAL with a phrase that says what it could be. */
+static int find_word(const struct conf_words *words, const char *value, char *why, size_t size)
+{
+    int i = conf_words_find(words, value);
+    int nearest = conf_words_nearest(words, value);
+    char list[96];
+
+    if (i >= 0)
+        return i;
+    list_words(words, list, sizeof list);
+    if (nearest >= 0)
+        snprintf(why, size, "is unknown; did you mean '%s'?", conf_words_at(words, (size_t)nearest));
+    else
+        snprintf(why, size, "is not one of %s", list);
+    return -EINVAL;
+}
+
+static int set_count(const char *value, uint64_t min, uint32_t *out, const char **why)
+{
+    uint64_t n;
+    int r = count_parse(value, SETTING_MAX, &n, why);
+
+    if (r < 0)
+        return r;
+    *why = "is zero";
+    if (n < min)
+        return -ERANGE;
+    *out = (uint32_t)n;
+    return 0;
+}
+
+/* Set a key of [daemon]. 0, or -EINVAL or -ERANGE with a phrase in `why`. */
+static int set_daemon(struct daemon_settings *s, enum daemon_key key, const char *value, char *why, size_t size)
+{
+    const char *phrase = NULL;
+    int r = 0;
+
+    switch (key) {
+    case DAEMON_EXIT_WHEN_DONE:
+        r = bool_parse(value, &s->exit_when_done, &phrase);
+        break;
+    case DAEMON_LOG_TARGET:
+        if ((r = find_word(WORDS(log_targets), value, why, size)) >= 0)
+            s->log_target = (enum log_target)r;
+        break;
+    case DAEMON_LOG_LEVEL:
+        if ((r = find_word(WORDS(log_levels), value, why, size)) >= 0)
+            s->log_level = r;
+        break;
+    case DAEMON_BACKEND:
+        if ((r = find_word(WORDS(backends), value, why, size)) >= 0)
+            s->backend = (enum loop_backend)r;
+        break;
+    case DAEMON_CLOCK:
+        if ((r = find_word(WORDS(clocks), value, why, size)) >= 0)
+            s->clock = (enum loop_clock)r;
+        break;
+    case DAEMON_MAX_JOBS:
+        r = set_count(value, 1, &s->max_jobs, &phrase);
+        break;
+    case DAEMON_KEEP_ENDED:
+        r = set_count(value, 0, &s->keep_ended, &phrase);
+        break;
+    case DAEMON_REPORT_LIMIT:
+        r = set_count(value, 0, &s->report_limit, &phrase);
+        break;
+    case DAEMON_MAX_CONNECTIONS:
+        r = set_count(value, 1, &s->max_connections, &phrase);
+        break;
+    }
+    if (r < 0 && phrase != NULL)
+        snprintf(why, size, "%s", phrase);
+    return r < 0 ? r : 0;
+}
+
+static void read_daemon(struct config_builder *b, const struct conf_section *section, struct daemon_settings *out)
+{
+    for (const struct conf_entry *e = section->first; e != NULL; e = e->next) {
+        char shown[64] = "", why[160];
+        if (set_daemon(out, (enum daemon_key)e->key, e->value, why, sizeof why) == 0)
+            continue;
+        text_escape(shown, sizeof shown, 0, e->value);
+        conf_mistakes_add(&b->mistakes, e->place, section->name, daemon_keys[e->key], "'%s' %s", shown, why);
+    }
+}
+
+/* A [defaults] or [job:NAME] section while it is read. */
+struct reading {
+    const struct conf_section *section;
+    struct spec_draft draft;
+    struct conf_place set[KEY_COUNT_OF_KEYS]; // where each key was set last
+    uint32_t refused;                         // keys that have a mistake already, a bit each
+};
+
+static void refuse_key(struct config_builder *b, struct reading *r, struct conf_place place, enum spec_key key,
+                       const char *why)
+{
+    conf_mistakes_add(&b->mistakes, place, r->section->name, spec_keys[key].ini, "%s", why);
+    r->refused |= UINT32_C(1) << key;
+}
+
+/* A rate takes the place of an earlier file's interval, and the other way round. */
+static void replace_twin(struct reading *r, enum spec_key key, uint32_t file)
+{
+    enum spec_key twin = key == KEY_RATE ? KEY_INTERVAL : KEY_RATE;
+
+    if ((key == KEY_RATE || key == KEY_INTERVAL) && spec_draft_has(&r->draft, twin) && r->set[twin].file != file)
+        r->draft.given &= ~(UINT32_C(1) << twin);
+}
+
+/* Why a key must not stand in this section; NULL when it may. */
+static const char *misplaced(const struct conf_section *section, enum spec_key key)
+{
+    if (key == KEY_NAME)
+        return "a job has its name from its section, job:NAME";
+    if (section->kind == CONF_DEFAULTS && !spec_keys[key].in_defaults)
+        return "has no default; it belongs in the section of each job";
+    return NULL;
+}
+
+/* Read the keys of a section. Mistakes are noted; -ENOMEM is the only error. */
+static int read_keys(struct config_builder *b, struct reading *r)
+{
+    for (const struct conf_entry *e = r->section->first; e != NULL; e = e->next) {
+        enum spec_key key = (enum spec_key)e->key;
+        struct spec_error err;
+        const char *why = misplaced(r->section, key);
+
+        if (why != NULL) {
+            conf_mistakes_add(&b->mistakes, e->place, r->section->name, spec_keys[key].ini, "%s", why);
+            continue;
+        }
+        replace_twin(r, key, e->place.file);
+        r->set[key] = e->place;
+        int error = spec_draft_set(&r->draft, key, e->value, &err);
+        if (error == -ENOMEM)
+            return error;
+        if (error < 0)
+            refuse_key(b, r, e->place, key, err.why);
+    }
+    return 0;
+}
+
+/* A draft is only judged as a part of a job; what [defaults] says twice is told once, there. */
+static int read_defaults(struct config_builder *b, const struct conf_section *section, struct config *config)
+{
+    struct reading r = {.section = section, .refused = section->doubtful};
+    int error = read_keys(b, &r);
+
+    if (error == 0 && spec_draft_has(&r.draft, KEY_RATE) && spec_draft_has(&r.draft, KEY_INTERVAL)) {
+        refuse_key(b, &r, r.set[KEY_INTERVAL], KEY_INTERVAL, "rate and interval say the same thing; give one of them");
+        r.draft.given &= ~(UINT32_C(1) << KEY_INTERVAL);
+    }
+    b->defaults_refused |= r.refused;
+    if (error < 0 || section->repeated)
+        spec_draft_clear(&r.draft);
+    else
+        config->defaults = r.draft;
+    return error;
+}
+
+/* Check the job as a whole and put it into the config. What follows from a mistake already told is not told. */
+static int add_job(struct config_builder *b, const struct reading *r, struct config *config)
+{
+    uint32_t refused = r->refused | b->defaults_refused;
+    struct spec_error err;
+
+    if (r->section->repeated || (refused >> KEY_KIND & 1) != 0)
+        return 0;
+    int error = spec_from_draft(&r->draft, &config->defaults, &config->jobs[config->n_jobs], &err);
+    if (error == -ENOMEM)
+        return error;
+    if (error == 0) {
+        config->n_jobs++;
+    } else if ((refused >> err.key & 1) == 0) {
+        struct conf_place set = r->set[err.key];
+        conf_mistakes_add(&b->mistakes, set.line != 0 ? set : r->section->place, r->section->name,
+                          spec_keys[err.key].ini, "%s", err.why);
+    }
+    return 0;
+}
+
+static int read_job(struct config_builder *b, const struct conf_section *section, struct config *config)
+{
+    struct reading r = {.section = section, .refused = section->doubtful};
+    struct spec_error err;
+
+    int error = spec_draft_set(&r.draft, KEY_NAME, strchr(section->name, ':') + 1, &err);
+    if (error < 0 && error != -ENOMEM)
+        conf_mistakes_add(&b->mistakes, section->place, section->name, NULL, "%s", err.why);
+    if (error != -ENOMEM)
+        error = read_keys(b, &r);
+    if (error == 0)
+        error = add_job(b, &r, config);
+    spec_draft_clear(&r.draft);
+    return error;
+}
+
+/* What holds for every job, wherever it stands. */
+static int read_settings(struct config_builder *b, struct config *config)
+{
+    int error = 0;
+
+    for (const struct conf_section *s = b->text.first; s != NULL && error == 0; s = s->next) {
+        if (s->kind == CONF_DAEMON)
+            read_daemon(b, s, &config->daemon);
+        else if (s->kind == CONF_DEFAULTS)
+            error = read_defaults(b, s, config);
+    }
+    return error;
+}
+
+static int read_jobs(struct config_builder *b, struct config *config)
+{
+    size_t n = 0;
+    int error = 0;
+
+    config->jobs = calloc(b->text.n_sections + 1, sizeof *config->jobs);
+    if (config->jobs == NULL)
+        return -ENOMEM;
+    for (const struct conf_section *s = b->text.first; s != NULL && error == 0; s = s->next) {
+        if (s->kind != CONF_JOB)
+            continue;
+        if (n++ == config->daemon.max_jobs)
+            conf_mistakes_add(&b->mistakes, s->place, s->name, NULL, "one job more than max-jobs, %u",
+                              config->daemon.max_jobs);
+        error = read_job(b, s, config);
+    }
+    return error;
+}
+
+int config_builder_finish(struct config_builder *b, struct config **out)
+{
+    struct config *config = calloc(1, sizeof *config);
+
+    if (config == NULL)
+        return -ENOMEM;
+    daemon_settings_default(&config->daemon);
+    int error = read_settings(b, config);
+    if (error == 0)
+        error = read_jobs(b, config);
+    if (error == 0)
+        error = b->mistakes.error;
+    if (error == 0 && b->mistakes.found > 0) {
+        conf_mistakes_tell(&b->mistakes, b->on_error, b->ctx);
+        error = -EINVAL;
+    }
+    if (error < 0) {
+        config_free(config);
+        return error;
+    }
+    *out = config;
+    return 0;
+}
+
+void config_free(struct config *config)
+{
+    if (config == NULL)
+        return;
+    for (size_t i = 0; i < config->n_jobs; i++)
+        spec_clear(&config->jobs[i]);
+    free(config->jobs);
+    spec_draft_clear(&config->defaults);
+    free(config);
+}

@@ -1,0 +1,76 @@
+/*
+ * config - INI text to an immutable struct config, or every mistake in it with file and line.
+ *
+ * Pure: it gets text, not files (conf_files.c reads those). A builder takes the main file and then its drop-ins; a
+ * later file's key replaces an earlier one's, and a rate replaces an interval and the other way round. conf_text.c
+ * reads the lines, this gives them their meaning.
+ */
+#ifndef TWISTY_CONFIG_H
+#define TWISTY_CONFIG_H
+
+#include "spec.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_target { LOG_TARGET_AUTO, LOG_TARGET_JOURNAL, LOG_TARGET_SYSLOG, LOG_TARGET_STDERR };
+enum loop_backend { BACKEND_AUTO, BACKEND_EPOLL, BACKEND_POLL, BACKEND_SELECT };
+enum loop_clock { CLOCK_KIND_MONOTONIC, CLOCK_KIND_BOOTTIME };
+
+/* The [daemon] section. */
+struct daemon_settings {
+    bool exit_when_done;
+    enum log_target log_target;
+    int log_level; // syslog priority, LOG_EMERG .. LOG_DEBUG; lines above it are not written
+    enum loop_backend backend;
+    enum loop_clock clock;
+    uint32_t max_jobs;
+    uint32_t keep_ended;
+    uint32_t report_limit;    // tick lines a second; 0: no limit
+    uint32_t max_connections; // to the control socket, of one user
+};
+
+struct config {
+    struct daemon_settings daemon;
+    struct spec_draft defaults; // [defaults]
+    struct job_spec *jobs;      // owned, in the order of the file
+    size_t n_jobs;
+};
+
+/* One mistake, as a line for people: "FILE:LINE: section: key: what is wrong". */
+typedef void config_error_fn(void *ctx, const char *line);
+
+struct config_builder;
+
+/* NULL when there is no memory. */
+struct config_builder *config_builder_new(config_error_fn *on_error, void *ctx);
+void config_builder_free(struct config_builder *b);
+
+/* Add one file's text. Mistakes are noted, to be told in order at the end; -ENOMEM is the only error. */
+int config_builder_add(struct config_builder *b, const char *file, const char *text, size_t len);
+
+/* Note that a file, or a directory of files, could not be added: "FILE: WHY: STRERROR"; error 0: no STRERROR. */
+int config_builder_refuse(struct config_builder *b, const char *file, const char *why, int error);
+
+/*
+ * Interpret what was added. 0 with *out (free it with config_free()), -EINVAL when there was any mistake, all of
+ * which have been told by then in the order of files and lines, or -ENOMEM.
+ */
+int config_builder_finish(struct config_builder *b, struct config **out);
+
+void config_free(struct config *config);
+
+/* The built-in settings, as without a file. */
+void daemon_settings_default(struct daemon_settings *out);
+
+/* The words of the settings, for options, status and messages; the parsers return false on an unknown word. */
+const char *log_target_name(enum log_target target);
+bool log_target_parse(const char *text, enum log_target *out);
+const char *log_level_name(int level);
+bool log_level_parse(const char *text, int *out);
+const char *loop_backend_name(enum loop_backend backend);
+bool loop_backend_parse(const char *text, enum loop_backend *out);
+const char *loop_clock_name(enum loop_clock clock);
+
+#endif
