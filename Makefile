@@ -44,11 +44,11 @@ LIB := $(B)/libtwisty.a
 CTL_LIB := $(B)/libtwistyctl.a
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 SIM_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(SIM_SRC))
-MAN := 
+MAN := daemon/twistyd.conf.5
 SHELL_FILES := .ci/run ctl/completion/twistyctl
 GEN := $(B)/gen/interfaces.h
 
-all: $(LIB) ## build
+all: $(B)/twistyd ## build
 
 $(B)/twistyd: $(call obj,daemon/main.c) $(LIB)
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)

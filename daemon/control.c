@@ -1,0 +1,451 @@
+#include "control.h"
+
+#include "listener.h"
+#include "varlink.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* How much is read at one time, and how many connections are taken: the loop's other events come in between. */
+#define READ_MAX   (64u << 10)
+#define ACCEPT_MAX 16
+
+/* How long to leave the listener alone when there are no descriptors left. */
+#define ACCEPT_PAUSE_MS 500
+
+/* Without a request, and in the middle of a message in either direction. */
+#define IDLE_TIMEOUT_MS  (10 * 60 * 1000)
+#define STALL_TIMEOUT_MS (30 * 1000)
+
+/* Connections beyond the bound that root and the daemon's own user may still have. */
+#define RESERVED_CONNECTIONS 16
+
+struct conn {
+    LIST_ENTRY(conn) link; // control::conns
+    struct control *control;
+    int fd;
+    struct watch *watch;
+    struct peer peer;
+    struct evbuffer *in, *out;
+    size_t scanned;  // bytes of `in` that hold no NUL
+    bool handling;   // in conn_on_ready(), which settles at its end
+    bool busy;       // the reply to the last message is not complete
+    bool subscribed; // ... and goes on until the peer goes
+    bool eof;        // the peer sends no more
+    bool finish;     // close when `out` is empty
+    bool doomed;     // close as soon as the stack is unwound
+    bool wants_room; // methods ran out of room
+    bool backlog;    // messages were left in `in` for want of room
+    void *data;
+};
+
+struct control {
+    struct listener listener;
+    struct watch *accept;
+    struct watch_set *watches;
+    struct control_hooks hooks;
+    struct control_config config;
+    char *refusal; // owned copy of config.refusal
+    LIST_HEAD(conns, conn) conns;
+    uint32_t n_conns;
+};
+
+static void conn_free(struct conn *conn)
+{
+    if (conn == NULL)
+        return;
+    watch_free(conn->watch);
+    if (conn->in != NULL)
+        evbuffer_free(conn->in);
+    if (conn->out != NULL)
+        evbuffer_free(conn->out);
+    close(conn->fd);
+    free(conn);
+}
+
+static void conn_close(struct conn *conn)
+{
+    struct control *control = conn->control;
+
+    control->hooks.closed(control->hooks.ctx, conn);
+    LIST_REMOVE(conn, link);
+    control->n_conns--;
+    conn_free(conn);
+}
+
+/* What the connection waits for, from the state that it is in. */
+static void conn_settle(struct conn *conn)
+{
+    size_t unsent = evbuffer_get_length(conn->out), unread = evbuffer_get_length(conn->in);
+    unsigned what = 0;
+    int timeout = IDLE_TIMEOUT_MS;
+
+    if (conn->handling)
+        return;
+    if (conn->finish && unsent == 0)
+        conn->doomed = true;
+    if (!conn->eof && (conn->subscribed || (!conn->busy && !conn->backlog && unsent < CONN_OUTPUT_MAX)))
+        what |= WATCH_READ;
+    if (unsent > 0 || conn->wants_room || conn->backlog)
+        what |= WATCH_WRITE;
+    if (conn->subscribed || (conn->busy && unsent == 0))
+        timeout = 0;
+    else if (unsent > 0 || unread > 0)
+        timeout = STALL_TIMEOUT_MS;
+    if (conn->doomed) { // be called at once, whoever did it
+        what = WATCH_WRITE;
+        timeout = 1;
+    }
+    if (watch_want(conn->watch, what, timeout) < 0)
+        conn->doomed = true;
+}
+
+/* Send what the peer takes now. */
+static void conn_flush(struct conn *conn)
+{
+    while (evbuffer_get_length(conn->out) > 0) {
+        int n = evbuffer_write(conn->out, conn->fd);
+        if (n > 0)
+            continue;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0 || errno != EAGAIN)
+            conn->doomed = true;
+        return;
+    }
+}
+
+/* Read some. The buffer is bounded: a message that does not end within the bound ends the connection. */
+static void conn_read(struct conn *conn)
+{
+    struct evbuffer_iovec space;
+
+    if (evbuffer_reserve_space(conn->in, READ_MAX, &space, 1) < 1) {
+        conn->doomed = true;
+        return;
+    }
+    ssize_t n = recv(conn->fd, space.iov_base, READ_MAX, 0);
+    space.iov_len = n > 0 ? (size_t)n : 0;
+    evbuffer_commit_space(conn->in, &space, 1);
+    if (n == 0)
+        conn->eof = true;
+    else if (n < 0 && errno != EAGAIN && errno != EINTR)
+        conn->doomed = true;
+    if (conn->subscribed && (conn->eof || evbuffer_get_length(conn->in) > VARLINK_MESSAGE_MAX))
+        conn->doomed = true;
+}
+
+/* The length of the first whole message in the buffer, its NUL included; 0 when it has none. */
+static size_t message_length(struct conn *conn)
+{
+    struct evbuffer_ptr from, nul;
+    size_t len = evbuffer_get_length(conn->in);
+
+    if (conn->scanned < len && evbuffer_ptr_set(conn->in, &from, conn->scanned, EVBUFFER_PTR_SET) == 0) {
+        nul = evbuffer_search(conn->in, "", 1, &from);
+        if (nul.pos >= 0)
+            return (size_t)nul.pos + 1;
+    }
+    conn->scanned = len;
+    if (len > VARLINK_MESSAGE_MAX)
+        conn->doomed = true;
+    return 0;
+}
+
+/* Hand up messages, as long as they are answered and the peer takes the answers. */
+static void conn_process(struct conn *conn)
+{
+    const struct control_hooks *hooks = &conn->control->hooks;
+    size_t len;
+
+    conn->backlog = false;
+    while (!conn->busy && !conn->doomed && !conn->finish && (len = message_length(conn)) > 0) {
+        if (evbuffer_get_length(conn->out) >= CONN_OUTPUT_MAX) {
+            conn->backlog = true; // all of this may be sent at once, and then no event would bring us back
+            break;
+        }
+        const char *text = NULL;
+        if (len <= VARLINK_MESSAGE_MAX)
+            text = (const char *)evbuffer_pullup(conn->in, (ev_ssize_t)len);
+        if (text == NULL) {
+            conn->doomed = true;
+            break;
+        }
+        conn->busy = true;
+        hooks->message(hooks->ctx, conn, text, len - 1);
+        evbuffer_drain(conn->in, len);
+        conn->scanned = 0;
+    }
+    if (conn->eof && !conn->busy && message_length(conn) == 0)
+        conn->finish = true;
+}
+
+static void conn_on_ready(void *ctx, unsigned what)
+{
+    struct conn *conn = ctx;
+    const struct control_hooks *hooks = &conn->control->hooks;
+
+    conn->handling = true;
+    if ((what & WATCH_TIMEOUT) != 0)
+        conn->doomed = true;
+    if ((what & WATCH_READ) != 0 && !conn->doomed)
+        conn_read(conn);
+    if ((what & WATCH_WRITE) != 0 && !conn->doomed)
+        conn_flush(conn);
+    if (conn->wants_room && !conn->doomed && evbuffer_get_length(conn->out) < CONN_OUTPUT_MAX / 2) {
+        conn->wants_room = false;
+        hooks->room(hooks->ctx, conn);
+    }
+    conn_process(conn);
+    if (!conn->doomed)
+        conn_flush(conn);
+    conn->handling = false;
+    conn_settle(conn);
+    if (conn->doomed)
+        conn_close(conn);
+}
+
+/* Is this group among the peer's, as the kernel kept them when it connected? */
+static bool peer_has_group(int fd, gid_t group, gid_t primary)
+{
+    socklen_t len = 64 * sizeof(gid_t);
+    bool found = primary == group;
+    gid_t *groups = malloc(len);
+    int r = groups == NULL ? -1 : getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len);
+
+    if (groups != NULL && r < 0 && errno == ERANGE) {
+        free(groups); // the kernel has said in len how many there are
+        groups = malloc(len);
+        r = groups == NULL ? -1 : getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len);
+    }
+    for (size_t i = 0; r == 0 && i < len / sizeof(gid_t); i++)
+        found |= groups[i] == group;
+    free(groups);
+    return found;
+}
+
+static int peer_of(int fd, gid_t group, struct peer *out)
+{
+    struct ucred cred = {0};
+    socklen_t len = sizeof cred;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+        return -errno;
+    *out = (struct peer){.uid = cred.uid, .pid = cred.pid};
+    out->privileged = cred.uid == 0 || cred.uid == geteuid();
+    out->member = peer_has_group(fd, group, cred.gid);
+    return 0;
+}
+
+static bool within_bounds(const struct control *control, const struct peer *peer)
+{
+    const struct conn *conn;
+    uint32_t of_user = 0;
+
+    if (peer->privileged)
+        return control->n_conns < control->config.max_connections + RESERVED_CONNECTIONS;
+    LIST_FOREACH (conn, &control->conns, link)
+        of_user += conn->peer.uid == peer->uid;
+    return control->n_conns < control->config.max_connections && of_user < control->config.max_connections_uid;
+}
+
+static struct conn *conn_new(struct control *control, int fd, const struct peer *peer)
+{
+    char detail[48];
+    struct conn *conn = calloc(1, sizeof *conn);
+
+    if (conn == NULL) {
+        close(fd);
+        return NULL;
+    }
+    snprintf(detail, sizeof detail, "uid %u, pid %d", peer->uid, peer->pid);
+    conn->control = control;
+    conn->fd = fd;
+    conn->peer = *peer;
+    conn->in = evbuffer_new();
+    conn->out = evbuffer_new();
+    conn->watch = watch_new(control->watches, fd, "connection", detail, conn_on_ready, conn);
+    if (conn->in == NULL || conn->out == NULL || conn->watch == NULL) {
+        conn_free(conn);
+        return NULL;
+    }
+    return conn;
+}
+
+static void welcome(struct control *control, int fd)
+{
+    struct peer peer = {0};
+
+    if (peer_of(fd, control->listener.group, &peer) < 0) {
+        close(fd);
+        return;
+    }
+    if (!within_bounds(control, &peer)) {
+        // The socket's buffer is empty: it takes this, or the peer has gone.
+        (void)!send(fd, control->config.refusal, control->config.refusal_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        close(fd);
+        return;
+    }
+    struct conn *conn = conn_new(control, fd, &peer);
+    if (conn == NULL)
+        return;
+    LIST_INSERT_HEAD(&control->conns, conn, link);
+    control->n_conns++;
+    conn_settle(conn);
+    if (conn->doomed)
+        conn_close(conn);
+}
+
+static void on_accept(void *ctx, unsigned what)
+{
+    struct control *control = ctx;
+
+    (void)what;
+    for (int i = 0; i < ACCEPT_MAX; i++) {
+        int fd = accept4(control->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            welcome(control, fd);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            // Else the loop would spin on a connection that it cannot take.
+            watch_want(control->accept, 0, ACCEPT_PAUSE_MS);
+            return;
+        }
+        if (errno != ECONNABORTED && errno != EINTR)
+            break;
+    }
+    watch_want(control->accept, WATCH_READ, 0);
+}
+
+int control_open(const struct control_config *config, struct watch_set *watches, const struct control_hooks *hooks,
+                 struct control **out, char *why, size_t size)
+{
+    struct control *control = calloc(1, sizeof *control);
+    if (control == NULL) {
+        snprintf(why, size, "%s: out of memory", config->path);
+        return -ENOMEM;
+    }
+    LIST_INIT(&control->conns);
+    control->watches = watches;
+    control->hooks = *hooks;
+    control->config = *config;
+    int r = config->listen_fd >= 0 ? listener_inherit(&control->listener, config->listen_fd, config->path, why, size)
+                                   : listener_open(&control->listener, config->path, why, size);
+    if (r == 0) {
+        control->refusal = malloc(config->refusal_len);
+        control->accept =
+            watch_new(watches, control->listener.fd, "listener", control->listener.path, on_accept, control);
+        if (control->refusal == NULL || control->accept == NULL || watch_want(control->accept, WATCH_READ, 0) < 0) {
+            snprintf(why, size, "%s: out of memory", config->path);
+            r = -ENOMEM;
+        }
+    }
+    if (r < 0) {
+        control_close(control);
+        return r;
+    }
+    memcpy(control->refusal, config->refusal, config->refusal_len);
+    control->config.refusal = control->refusal;
+    *out = control;
+    return 0;
+}
+
+void control_close(struct control *control)
+{
+    struct conn *conn, *next;
+
+    if (control == NULL)
+        return;
+    watch_free(control->accept);
+    for (conn = LIST_FIRST(&control->conns); conn != NULL; conn = next) {
+        next = LIST_NEXT(conn, link);
+        conn_flush(conn);
+        conn_close(conn);
+    }
+    listener_close(&control->listener);
+    free(control->refusal);
+    free(control);
+}
+
+void control_configure(struct control *control, uint32_t max_connections_uid)
+{
+    control->config.max_connections_uid = max_connections_uid;
+}
+
+const char *control_path(const struct control *control)
+{
+    return control->listener.path;
+}
+
+uint32_t control_connections(const struct control *control)
+{
+    return control->n_conns;
+}
+
+const struct peer *conn_peer(const struct conn *conn)
+{
+    return &conn->peer;
+}
+
+void *conn_data(const struct conn *conn)
+{
+    return conn->data;
+}
+
+void conn_set_data(struct conn *conn, void *data)
+{
+    conn->data = data;
+}
+
+int conn_send(struct conn *conn, const char *bytes, size_t len)
+{
+    int r = evbuffer_add(conn->out, bytes, len) < 0 ? -ENOMEM : 0;
+
+    if (r < 0)
+        conn->doomed = true;
+    conn_settle(conn);
+    return r;
+}
+
+void conn_again(struct conn *conn)
+{
+    conn->wants_room = true;
+    conn_settle(conn);
+}
+
+size_t conn_room(struct conn *conn)
+{
+    size_t unsent = evbuffer_get_length(conn->out);
+
+    if (unsent < CONN_OUTPUT_MAX)
+        return CONN_OUTPUT_MAX - unsent;
+    conn->wants_room = true;
+    return 0;
+}
+
+void conn_done(struct conn *conn)
+{
+    conn->busy = false;
+    conn->subscribed = false;
+    conn->wants_room = false;
+    conn_settle(conn);
+}
+
+void conn_finish(struct conn *conn)
+{
+    conn->finish = true;
+    conn_settle(conn);
+}
+
+void conn_subscribe(struct conn *conn)
+{
+    conn->subscribed = true;
+    conn_settle(conn);
+}

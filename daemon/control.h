@@ -1,0 +1,91 @@
+/*
+ * control - the control socket: listener, connections, limits, bytes.
+ *
+ * It hands whole messages up and takes bytes down; what they mean is for methods.c. Messages of one connection are
+ * handed up one after the other, the next when the reply to the last is complete and the peer reads: a peer that
+ * sends faster than it reads waits in its own socket buffer, not in our memory.
+ */
+#ifndef TWISTY_CONTROL_H
+#define TWISTY_CONTROL_H
+
+#include "watch.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct control;
+struct conn;
+
+/* Output beyond this is held back by who makes it: see conn_room(). */
+#define CONN_OUTPUT_MAX (128u << 10)
+
+/* Who is at the other end, from the kernel. */
+struct peer {
+    uid_t uid;
+    pid_t pid;
+    bool privileged; // root or the daemon's own user
+    bool member;     // of the socket's group
+};
+
+struct control_hooks {
+    /* One message, without its NUL. The reply is conn_send() and then conn_done(), now or later. */
+    void (*message)(void *ctx, struct conn *conn, const char *text, size_t len);
+    /* There is room for output again, while a reply is under way. */
+    void (*room)(void *ctx, struct conn *conn);
+    /* The connection goes; the last that is heard of it. */
+    void (*closed)(void *ctx, struct conn *conn);
+    void *ctx;
+};
+
+struct control_config {
+    const char *path;             // where to listen; also tells the group of an inherited socket
+    int listen_fd;                // an inherited listening socket, or -1: make one at `path`
+    uint32_t max_connections;     // in all; root and the daemon's own user have some more in reserve
+    uint32_t max_connections_uid; // of one user who is neither
+    const char *refusal;          // the message, NUL included, that a connection over these bounds gets
+    size_t refusal_len;
+};
+
+/*
+ * Listen. Makes the socket's directory if it is missing, holds a lock beside the socket while it lives, and unlinks a
+ * socket that a dead daemon of the same user left. 0, -EADDRINUSE: another daemon listens there; or negative errno.
+ * On error `why` (of `size` bytes) has the line for the user.
+ */
+int control_open(const struct control_config *config, struct watch_set *watches, const struct control_hooks *hooks,
+                 struct control **out, char *why, size_t size);
+
+/* Stop listening, send what is still unsent as far as the peers take it without waiting, close and unlink. */
+void control_close(struct control *control);
+
+void control_configure(struct control *control, uint32_t max_connections_uid);
+
+const char *control_path(const struct control *control);
+uint32_t control_connections(const struct control *control);
+
+const struct peer *conn_peer(const struct conn *conn);
+
+/* The reply state that methods.c keeps with a connection; NULL at first. */
+void *conn_data(const struct conn *conn);
+void conn_set_data(struct conn *conn, void *data);
+
+/* Queue bytes. 0 or -ENOMEM, after which the connection is closed from the loop. */
+int conn_send(struct conn *conn, const char *bytes, size_t len);
+
+/* How many bytes may still be queued before hooks.room is to be waited for; 0 when none. */
+size_t conn_room(struct conn *conn);
+
+/* Call hooks.room again from the loop, after its other events: for a reply that takes long to make. */
+void conn_again(struct conn *conn);
+
+/* The reply to the last message is complete. */
+void conn_done(struct conn *conn);
+
+/* Close once what is queued is sent. */
+void conn_finish(struct conn *conn);
+
+/* This reply streams events until the peer goes: no idle limit, and the end of the peer's input ends it. */
+void conn_subscribe(struct conn *conn);
+
+#endif

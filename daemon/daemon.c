@@ -1,0 +1,583 @@
+#include "daemon.h"
+
+#include "conf_files.h"
+#include "control.h"
+#include "jobs.h"
+#include "loop.h"
+#include "methods.h"
+#include "reload.h"
+#include "report.h"
+#include "service.h"
+#include "sink.h"
+#include "text.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SYSTEM_SOCKET "/run/twisty/control.sock"
+
+/* Connections of all users together. */
+#define CONNECTIONS_MAX 512
+
+/* Steps between two looks at everything else that the loop waits on: about a millisecond's worth. */
+#define SLICE_STEPS 1024
+
+/* The manager's status line follows the jobs no faster than this. */
+#define STATUS_INTERVAL NSEC_PER_SEC
+
+/* How long the last lines may take to reach the log when the daemon ends. */
+#define GOODBYE_MS 2000
+
+struct daemon {
+    struct daemon_options options;
+    struct config *config;
+    struct daemon_settings begun; // those in force from the start on that only a restart changes
+    struct service *service;
+    struct loop *loop;
+    struct sink *sink;
+    struct report *report;
+    struct jobs *jobs;
+    struct methods *methods;
+    struct control *control;
+    int64_t start;
+    int64_t watchdog_due;
+    int64_t status_due; // not before this
+    bool status_stale;  // something happened since it was sent
+    char status[160];   // as last sent
+    char stop[96];      // why it ends; empty: it does not
+};
+
+/* The service manager's view. */
+
+static void time_of_day(const struct daemon *d, int64_t when, char *buf, size_t size)
+{
+    struct timespec now;
+    struct tm tm;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    time_t t = (time_t)(((int64_t)now.tv_sec * NSEC_PER_SEC + now.tv_nsec + when - loop_now(d->loop)) / NSEC_PER_SEC);
+    if (localtime_r(&t, &tm) == NULL || strftime(buf, size, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+        snprintf(buf, size, "?");
+}
+
+static void send_status(struct daemon *d, int64_t now)
+{
+    struct jobs_counts counts;
+    struct job *next;
+    int64_t due;
+    char text[sizeof d->status], when[32];
+
+    d->status_stale = false;
+    d->status_due = now + STATUS_INTERVAL;
+    jobs_counts(d->jobs, &counts);
+    int n = snprintf(text, sizeof text, "%u job%s", counts.live, counts.live == 1 ? "" : "s");
+    if (jobs_next_due(d->jobs, &due, &next)) {
+        time_of_day(d, due, when, sizeof when);
+        snprintf(text + n, sizeof text - (size_t)n, ", next is %s at %s", next->spec.name, when);
+    }
+    if (strcmp(text, d->status) != 0 && service_notify(d->service, "STATUS=%s", text) == 0)
+        memcpy(d->status, text, sizeof text);
+}
+
+static void notify_ready(struct daemon *d)
+{
+    d->status[0] = '\0';
+    service_notify(d->service, "READY=1");
+    send_status(d, loop_now(d->loop));
+}
+
+/* Stopping and waking. */
+
+__attribute__((format(printf, 2, 3))) static void stop(struct daemon *d, const char *format, ...)
+{
+    va_list args;
+
+    if (d->stop[0] != '\0')
+        return;
+    va_start(args, format);
+    vsnprintf(d->stop, sizeof d->stop, format, args);
+    va_end(args);
+    if (loop_stop(d->loop) < 0)
+        report_daemon(d->report, LOG_CRIT, "exit", "error=\"the loop cannot be stopped\"");
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* After anything happened: see whether everything is done, and say when the loop has to wake next. */
+static void settle(struct daemon *d)
+{
+    int64_t wake = TIME_NEVER;
+
+    jobs_trim(d->jobs);
+    if (d->config->daemon.exit_when_done && jobs_done(d->jobs))
+        stop(d, "done");
+    jobs_next_due(d->jobs, &wake, NULL);
+    wake = earlier(wake, report_due(d->report));
+    wake = earlier(wake, d->watchdog_due);
+    if (d->status_stale)
+        wake = earlier(wake, d->status_due);
+    loop_wake_at(d->loop, wake);
+}
+
+static void on_wake(void *ctx, int64_t now)
+{
+    struct daemon *d = ctx;
+
+    jobs_run_due(d->jobs, now, SLICE_STEPS);
+    if (report_due(d->report) <= now)
+        report_flush(d->report, now);
+    if (d->watchdog_due <= now) {
+        service_notify(d->service, "WATCHDOG=1");
+        d->watchdog_due = now + service_watchdog_interval(d->service);
+    }
+    if (d->status_stale && d->status_due <= now)
+        send_status(d, now);
+    settle(d);
+}
+
+static void on_log_ready(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    report_flush(d->report, loop_now(d->loop));
+    settle(d);
+}
+
+static void on_job_event(void *ctx, struct job *job, const struct job_event *ev)
+{
+    struct daemon *d = ctx;
+
+    d->status_stale = service_managed(d->service);
+    report_job(d->report, job, ev);
+    methods_job_event(d->methods, job, ev);
+}
+
+static void on_job_removed(void *ctx, struct job *job)
+{
+    struct daemon *d = ctx;
+
+    report_forget(d->report, job);
+}
+
+/* Reload */
+
+static void note_mistake(void *ctx, const char *line)
+{
+    struct reload_result *result = ctx;
+
+    // What cannot be kept for want of memory is missing from the list, which is not empty then either.
+    json_array_append_new(result->mistakes, json_string(line));
+}
+
+static int names_of(const struct reload_jobs *list, json_t **out)
+{
+    *out = json_array();
+    for (size_t i = 0; *out != NULL && i < list->n; i++)
+        if (json_array_append_new(*out, json_string(list->specs[i]->name)) < 0)
+            return -ENOMEM;
+    return *out == NULL ? -ENOMEM : 0;
+}
+
+/* The command line goes before the configuration. */
+static void apply_options(const struct daemon_options *options, struct daemon_settings *settings)
+{
+    if (options->target != NULL)
+        settings->log_target = *options->target;
+    if (options->level != NULL)
+        settings->log_level = *options->level;
+    if (options->backend != NULL)
+        settings->backend = *options->backend;
+}
+
+/* Settings that are not those in force, and that the running daemon cannot take over. */
+static int restart_needed(const struct daemon_settings *begun, const struct daemon_settings *new, json_t **out)
+{
+    int r = 0;
+
+    *out = json_array();
+    if (*out == NULL)
+        return -ENOMEM;
+    if (begun->log_target != new->log_target)
+        r |= json_array_append_new(*out, json_string("log-target"));
+    if (begun->backend != new->backend)
+        r |= json_array_append_new(*out, json_string("backend"));
+    if (begun->clock != new->clock)
+        r |= json_array_append_new(*out, json_string("clock"));
+    return r < 0 ? -ENOMEM : 0;
+}
+
+static void apply_settings(struct daemon *d)
+{
+    const struct daemon_settings *settings = &d->config->daemon;
+
+    jobs_configure(d->jobs, settings->max_jobs, settings->keep_ended);
+    report_configure(d->report, &(struct report_config){settings->log_level, settings->report_limit});
+    control_configure(d->control, settings->max_connections);
+}
+
+__attribute__((format(printf, 2, 3))) static int refuse_reload(struct reload_result *out, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    json_array_append_new(out->mistakes, json_vsprintf(format, args));
+    va_end(args);
+    return -EINVAL;
+}
+
+/* Take over a configuration that is right in itself. On success the daemon owns it. */
+static int take_config(struct daemon *d, struct config *config, struct reload_plan *plan, struct reload_result *out)
+{
+    const struct job *other = reload_conflict(plan, d->jobs);
+
+    if (other != NULL)
+        return refuse_reload(out, "%s: job:%s: job %s was added by uid %u; stop that one first", d->options.config,
+                             other->spec.name, other->spec.name, other->owner);
+    if (names_of(&plan->added, &out->added) < 0 || names_of(&plan->changed, &out->changed) < 0 ||
+        names_of(&plan->removed, &out->removed) < 0 ||
+        restart_needed(&d->begun, &config->daemon, &out->restart_needed) < 0)
+        return -ENOMEM;
+    out->unchanged = plan->unchanged;
+    jobs_configure(d->jobs, config->daemon.max_jobs, config->daemon.keep_ended);
+    int r = reload_apply(plan, d->jobs, geteuid(), loop_now(d->loop));
+    if (r < 0) {
+        jobs_configure(d->jobs, d->config->daemon.max_jobs, d->config->daemon.keep_ended);
+        return r == -ENOSPC ? refuse_reload(out, "%s: daemon: max-jobs: %u is too few for all jobs", d->options.config,
+                                            config->daemon.max_jobs)
+                            : r;
+    }
+    config_free(d->config);
+    d->config = config;
+    apply_settings(d);
+    return 0;
+}
+
+static int read_and_take(struct daemon *d, struct reload_result *out)
+{
+    struct reload_plan plan = {0};
+    struct config *config = NULL;
+
+    out->mistakes = json_array();
+    if (out->mistakes == NULL)
+        return -ENOMEM;
+    int r = conf_files_load(d->options.config, note_mistake, out, &config);
+    if (r < 0)
+        return r;
+    apply_options(&d->options, &config->daemon);
+    r = reload_compare(d->config, config, &plan);
+    if (r == 0)
+        r = take_config(d, config, &plan, out);
+    reload_plan_clear(&plan);
+    if (r < 0)
+        config_free(config);
+    return r;
+}
+
+static void report_reload(struct daemon *d, int r, const struct reload_result *result)
+{
+    json_t *mistake;
+    size_t i;
+    char text[512];
+
+    if (r == 0) {
+        report_daemon(d->report, LOG_NOTICE, "reload", "added=%zu changed=%zu removed=%zu unchanged=%llu",
+                      json_array_size(result->added), json_array_size(result->changed),
+                      json_array_size(result->removed), (unsigned long long)result->unchanged);
+        return;
+    }
+    json_array_foreach (result->mistakes, i, mistake) {
+        text[0] = '\0';
+        text_escape(text, sizeof text, 0, json_string_value(mistake));
+        report_daemon(d->report, LOG_ERR, "reload", "error=\"%s\"", text);
+    }
+    report_daemon(d->report, LOG_ERR, "reload", "refused: %s; the configuration is kept as it was",
+                  r == -EINVAL ? "mistakes" : strerror(-r));
+}
+
+static int on_reload(void *ctx, struct reload_result *out)
+{
+    struct daemon *d = ctx;
+
+    service_notify(d->service, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(service_monotonic_usec()));
+    int r = read_and_take(d, out);
+    report_reload(d, r, out);
+    notify_ready(d);
+    return r;
+}
+
+/* Signals and the other hooks. */
+
+static void on_signal(void *ctx, int signal_nr)
+{
+    struct daemon *d = ctx;
+    struct reload_result result = {0};
+
+    if (signal_nr == SIGHUP) {
+        on_reload(d, &result);
+        reload_result_clear(&result);
+    } else {
+        stop(d, "signal SIG%s", sigabbrev_np(signal_nr));
+    }
+    settle(d);
+}
+
+static void on_shutdown(void *ctx, const struct peer *peer)
+{
+    stop(ctx, "shutdown by uid %u", peer->uid);
+}
+
+static const struct spec_draft *on_defaults(void *ctx)
+{
+    const struct daemon *d = ctx;
+    return &d->config->defaults;
+}
+
+static void on_status(void *ctx, struct daemon_status *out)
+{
+    const struct daemon *d = ctx;
+    struct sink_stats stats;
+
+    sink_stats(d->sink, &stats);
+    *out = (struct daemon_status){
+        .configuration = d->options.config,
+        .clock = loop_clock_name(d->begun.clock),
+        .log_target = log_target_name(sink_target(d->sink)),
+        .exit_when_done = d->config->daemon.exit_when_done,
+        .start = d->start,
+        .suppressed = report_suppressed(d->report),
+        .log_lost = stats.lost,
+    };
+}
+
+static void on_message(void *ctx, struct conn *conn, const char *text, size_t len)
+{
+    struct daemon *d = ctx;
+
+    methods_message(d->methods, conn, text, len);
+    settle(d);
+}
+
+static void on_room(void *ctx, struct conn *conn)
+{
+    struct daemon *d = ctx;
+
+    methods_room(d->methods, conn);
+    settle(d);
+}
+
+static void on_closed(void *ctx, struct conn *conn)
+{
+    struct daemon *d = ctx;
+
+    methods_closed(d->methods, conn);
+}
+
+/* Building: each part in turn, with a line for the user where one can fail for an outside reason. */
+
+__attribute__((format(printf, 4, 5))) static int fail(char *why, size_t size, int error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why, size, format, args);
+    va_end(args);
+    return error;
+}
+
+static int make_loop(struct daemon *d, char *why, size_t size)
+{
+    const struct daemon_settings *settings = &d->config->daemon;
+    const struct loop_hooks hooks = {.wake = on_wake, .signal = on_signal, .ctx = d};
+
+    d->service = service_new();
+    if (d->service == NULL)
+        return fail(why, size, -ENOMEM, "out of memory");
+    int r = loop_new(settings->backend, settings->clock, &hooks, &d->loop);
+    if (r < 0)
+        return fail(why, size, r, "cannot make an event loop with backend %s: %s", loop_backend_name(settings->backend),
+                    strerror(-r));
+    d->start = loop_now(d->loop);
+    d->status_due = d->start;
+    d->watchdog_due = service_watchdog_interval(d->service) > 0 ? d->start : TIME_NEVER;
+    return 0;
+}
+
+static int make_log(struct daemon *d, char *why, size_t size)
+{
+    const struct daemon_settings *settings = &d->config->daemon;
+    const struct sink_paths paths = {getenv("TWISTYD_JOURNAL_SOCKET"), getenv("TWISTYD_SYSLOG_SOCKET")};
+
+    int r = sink_open(settings->log_target, &paths, loop_watches(d->loop), on_log_ready, d, &d->sink);
+    if (r < 0)
+        return fail(why, size, r, "cannot log to %s: %s; choose another with --log-target",
+                    log_target_name(settings->log_target), strerror(-r));
+    d->report = report_new(d->sink, &(struct report_config){settings->log_level, settings->report_limit});
+    return d->report == NULL ? fail(why, size, -ENOMEM, "out of memory") : 0;
+}
+
+static int make_jobs(struct daemon *d, char *why, size_t size)
+{
+    const struct jobs_hooks hooks = {.event = on_job_event, .removed = on_job_removed, .ctx = d};
+    const struct methods_hooks methods_hooks = {
+        .status = on_status, .reload = on_reload, .shutdown = on_shutdown, .defaults = on_defaults, .ctx = d};
+    struct jobs_config config = {.max_jobs = d->config->daemon.max_jobs, .keep_ended = d->config->daemon.keep_ended};
+
+    if (getrandom(config.seed, sizeof config.seed, 0) != sizeof config.seed)
+        return fail(why, size, -errno, "cannot get random numbers: %s", strerror(errno));
+    d->jobs = jobs_new(&config, &hooks);
+    d->methods = d->jobs == NULL ? NULL : methods_new(d->jobs, d->loop, &methods_hooks);
+    return d->methods == NULL ? fail(why, size, -ENOMEM, "out of memory") : 0;
+}
+
+static int socket_path(const struct daemon_options *options, char *buf, size_t size)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    int n;
+
+    if (options->socket != NULL)
+        n = snprintf(buf, size, "%s", options->socket);
+    else if (geteuid() == 0)
+        n = snprintf(buf, size, "%s", SYSTEM_SOCKET);
+    else if (runtime != NULL && runtime[0] == '/')
+        n = snprintf(buf, size, "%s/twisty/control.sock", runtime);
+    else
+        return -ENOENT;
+    return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+static int make_control(struct daemon *d, char *why, size_t size)
+{
+    const struct control_hooks hooks = {.message = on_message, .room = on_room, .closed = on_closed, .ctx = d};
+    char path[512];
+    struct control_config config = {
+        .path = path, .max_connections = CONNECTIONS_MAX, .max_connections_uid = d->config->daemon.max_connections};
+
+    int r = socket_path(&d->options, path, sizeof path);
+    if (r < 0)
+        return fail(why, size, r, "no place for the control socket: %s; name one with --socket",
+                    r == -ENOENT ? "$XDG_RUNTIME_DIR is not set" : "the path is too long");
+    config.listen_fd = service_listen_fd(d->service);
+    if (config.listen_fd == -ENOENT)
+        config.listen_fd = -1;
+    else if (config.listen_fd < 0)
+        return fail(why, size, config.listen_fd,
+                    "the service manager passed something else than one listening "
+                    "Unix stream socket");
+    char *refusal = methods_refusal(config.max_connections_uid, &config.refusal_len);
+    if (refusal == NULL)
+        return fail(why, size, -ENOMEM, "out of memory");
+    config.refusal = refusal;
+    r = control_open(&config, loop_watches(d->loop), &hooks, &d->control, why, size);
+    free(refusal);
+    if (r == 0)
+        methods_serve(d->methods, d->control);
+    return r;
+}
+
+static int start_jobs(struct daemon *d, char *why, size_t size)
+{
+    struct reload_plan plan;
+
+    int r = reload_compare(NULL, d->config, &plan);
+    if (r == 0)
+        r = reload_apply(&plan, d->jobs, geteuid(), loop_now(d->loop));
+    if (r == -ENOSPC)
+        fail(why, size, r, "%zu jobs are configured, and max-jobs is %u", d->config->n_jobs,
+             d->config->daemon.max_jobs);
+    else if (r < 0)
+        fail(why, size, r, "cannot start the jobs: %s", strerror(-r));
+    reload_plan_clear(&plan);
+    return r;
+}
+
+int daemon_new(const struct daemon_options *options, struct config *config, struct daemon **out, char *why, size_t size)
+{
+    struct daemon *d = calloc(1, sizeof *d);
+    if (d == NULL) {
+        config_free(config);
+        return fail(why, size, -ENOMEM, "out of memory");
+    }
+    d->options = *options;
+    d->config = config;
+    apply_options(options, &config->daemon);
+    d->begun = config->daemon;
+    int r = make_loop(d, why, size);
+    if (r == 0)
+        r = make_log(d, why, size);
+    if (r == 0)
+        r = make_jobs(d, why, size);
+    if (r == 0)
+        r = make_control(d, why, size);
+    if (r == 0)
+        r = start_jobs(d, why, size);
+    if (r < 0) {
+        daemon_free(d);
+        return r;
+    }
+    *out = d;
+    return 0;
+}
+
+/* Each job's last state, then why the daemon ends. */
+static void say_goodbye(struct daemon *d)
+{
+    struct jobs_counts counts;
+    struct jobs_cursor cursor;
+    struct job *job;
+    int64_t now = loop_now(d->loop);
+    char elapsed[QUANTITY_TEXT_MAX];
+
+    service_notify(d->service, "STOPPING=1");
+    jobs_counts(d->jobs, &counts);
+    jobs_begin(d->jobs, &cursor);
+    while ((job = jobs_next(&cursor)) != NULL)
+        jobs_stop(d->jobs, job, now, "shutdown");
+    jobs_end(&cursor);
+    int64_t uptime = (now - d->start) / NSEC_PER_MSEC * NSEC_PER_MSEC;
+    report_daemon(d->report, LOG_NOTICE, "exit", "why=\"%s\" jobs=%llu stopped=%u uptime=%s", d->stop,
+                  (unsigned long long)counts.ever, counts.live, span_format(uptime, elapsed, sizeof elapsed));
+    methods_exit(d->methods);
+}
+
+int daemon_run(struct daemon *d)
+{
+    struct jobs_counts counts;
+
+    jobs_counts(d->jobs, &counts);
+    report_daemon(d->report, LOG_NOTICE, "ready", "version=%s pid=%ld jobs=%u backend=%s socket=%s", TWISTY_VERSION,
+                  (long)getpid(), counts.live, loop_backend(d->loop), control_path(d->control));
+    notify_ready(d);
+    settle(d);
+    int r = d->stop[0] != '\0' ? 0 : loop_run(d->loop);
+    if (r < 0)
+        stop(d, "the event loop failed: %s", strerror(-r));
+    say_goodbye(d);
+    return r;
+}
+
+void daemon_free(struct daemon *d)
+{
+    if (d == NULL)
+        return;
+    control_close(d->control);
+    if (d->jobs != NULL)
+        jobs_free(d->jobs);
+    methods_free(d->methods);
+    report_free(d->report);
+    sink_close(d->sink, GOODBYE_MS);
+    loop_free(d->loop);
+    service_free(d->service);
+    config_free(d->config);
+    free(d);
+}

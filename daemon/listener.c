@@ -1,0 +1,221 @@
+#include "listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PATH_SIZE sizeof(((struct listener *)0)->path)
+
+/* Where the reason goes while the socket is made. */
+struct reason {
+    char *text;
+    size_t size;
+};
+
+__attribute__((format(printf, 3, 4))) static int fail(const struct reason *why, int error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why->text, why->size, format, args);
+    va_end(args);
+    return error;
+}
+
+static int set_path(struct listener *l, const char *path, const struct reason *why)
+{
+    size_t size = strlen(path) + 1;
+
+    if (size > PATH_SIZE)
+        return fail(why, -ENAMETOOLONG, "%s: a socket's path has at most %zu bytes; choose another with --socket", path,
+                    PATH_SIZE - 1);
+    memcpy(l->path, path, size);
+    return 0;
+}
+
+/* The directory must be one where nobody else can put another socket in this place. */
+static int check_directory(const char *path, const struct reason *why)
+{
+    char copy[PATH_SIZE];
+    struct stat st;
+
+    memcpy(copy, path, strlen(path) + 1);
+    const char *dir = dirname(copy);
+    if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
+        return fail(why, -errno, "%s: cannot make this directory: %s; make it, or choose another with --socket", dir,
+                    strerror(errno));
+    if (stat(dir, &st) < 0)
+        return fail(why, -errno, "%s: %s", dir, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return fail(why, -ENOTDIR, "%s: is not a directory; choose another with --socket", dir);
+    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (st.st_mode & S_ISVTX) == 0)
+        return fail(why, -EPERM, "%s: others may write to this directory; chmod go-w it, or choose another", dir);
+    return 0;
+}
+
+/* The file may be unlinked by a daemon that ends just now: then the lock is on a file that nobody else will see. */
+static bool is_still_there(int fd, const char *path)
+{
+    struct stat held, there;
+
+    return fstat(fd, &held) == 0 && lstat(path, &there) == 0 && held.st_dev == there.st_dev &&
+           held.st_ino == there.st_ino;
+}
+
+/* Somebody else has the lock; the file says who. */
+static int refuse_lock(struct listener *l, const struct reason *why)
+{
+    int error = errno == EWOULDBLOCK ? -EADDRINUSE : -errno;
+    long pid = 0;
+    char text[24] = "";
+
+    if (read(l->lock_fd, text, sizeof text - 1) > 0)
+        pid = strtol(text, NULL, 10);
+    close(l->lock_fd);
+    l->lock_fd = -1; // not ours to unlink
+    if (error != -EADDRINUSE)
+        return fail(why, error, "%s.lock: cannot lock: %s", l->path, strerror(-error));
+    return fail(why, error, "%s: another twistyd (pid %ld) listens here; stop it, or choose another with --socket",
+                l->path, pid);
+}
+
+static int take_lock(struct listener *l, const struct reason *why)
+{
+    char path[PATH_SIZE + 8], pid[24];
+
+    snprintf(path, sizeof path, "%s.lock", l->path);
+    do {
+        if (l->lock_fd >= 0)
+            close(l->lock_fd);
+        l->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (l->lock_fd < 0)
+            return fail(why, -errno, "%s: cannot open the lock: %s", path, strerror(errno));
+        if (flock(l->lock_fd, LOCK_EX | LOCK_NB) < 0)
+            return refuse_lock(l, why);
+    } while (!is_still_there(l->lock_fd, path));
+
+    int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    if (ftruncate(l->lock_fd, 0) < 0 || write(l->lock_fd, pid, (size_t)n) != n)
+        return fail(why, -EIO, "%s: cannot write the lock: %s", path, strerror(errno));
+    return 0;
+}
+
+static struct sockaddr_un address_of(const struct listener *l)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    memcpy(address.sun_path, l->path, strlen(l->path) + 1);
+    return address;
+}
+
+/* Nobody of ours runs, since we have the lock: what lies at the path is stale if it is our own, and silent. */
+static int remove_stale(const struct listener *l, const struct reason *why)
+{
+    struct sockaddr_un address = address_of(l);
+    struct stat st;
+
+    if (lstat(l->path, &st) < 0)
+        return errno == ENOENT ? 0 : fail(why, -errno, "%s: %s", l->path, strerror(errno));
+    if (!S_ISSOCK(st.st_mode))
+        return fail(why, -EEXIST, "%s: is there, and is no socket; remove it, or choose another with --socket",
+                    l->path);
+    if (st.st_uid != geteuid())
+        return fail(why, -EPERM, "%s: is another user's socket; choose another with --socket", l->path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return fail(why, -errno, "%s: %s", l->path, strerror(errno));
+    int r = connect(fd, (const struct sockaddr *)&address, sizeof address);
+    int error = errno;
+    close(fd);
+    if (r == 0 || error != ECONNREFUSED)
+        return fail(why, -EADDRINUSE, "%s: another program listens here; choose another with --socket", l->path);
+    return unlink(l->path) < 0 ? fail(why, -errno, "%s: cannot unlink: %s", l->path, strerror(errno)) : 0;
+}
+
+static int bind_and_listen(struct listener *l, const struct reason *why)
+{
+    struct sockaddr_un address = address_of(l);
+    const struct group *group = geteuid() == 0 ? getgrnam(CONTROL_GROUP) : NULL;
+
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->fd < 0)
+        return fail(why, -errno, "%s: %s", l->path, strerror(errno));
+    mode_t mask = umask(group != NULL ? 0117 : 0177); // from the first moment, not by a later chmod
+    int r = bind(l->fd, (const struct sockaddr *)&address, sizeof address);
+    int error = errno;
+    umask(mask);
+    if (r < 0)
+        return fail(why, -error, "%s: cannot bind: %s", l->path, strerror(error));
+    l->bound = true;
+    if (group != NULL && chown(l->path, (uid_t)-1, group->gr_gid) < 0)
+        return fail(why, -errno, "%s: cannot give it to group %s: %s", l->path, CONTROL_GROUP, strerror(errno));
+    if (listen(l->fd, SOMAXCONN) < 0)
+        return fail(why, -errno, "%s: cannot listen: %s", l->path, strerror(errno));
+    l->group = group != NULL ? group->gr_gid : getegid();
+    return 0;
+}
+
+int listener_open(struct listener *l, const char *path, char *why, size_t size)
+{
+    const struct reason reason = {why, size};
+
+    *l = (struct listener){.fd = -1, .lock_fd = -1};
+    int r = set_path(l, path, &reason);
+    if (r == 0)
+        r = check_directory(l->path, &reason);
+    if (r == 0)
+        r = take_lock(l, &reason);
+    if (r == 0)
+        r = remove_stale(l, &reason);
+    if (r == 0)
+        r = bind_and_listen(l, &reason);
+    if (r < 0)
+        listener_close(l);
+    return r;
+}
+
+int listener_inherit(struct listener *l, int fd, const char *path, char *why, size_t size)
+{
+    const struct reason reason = {why, size};
+    struct sockaddr_un address = {0};
+    socklen_t len = sizeof address;
+    struct stat st;
+
+    *l = (struct listener){.fd = fd, .lock_fd = -1, .group = getegid()};
+    if (getsockname(fd, (struct sockaddr *)&address, &len) == 0 && address.sun_family == AF_UNIX &&
+        len > offsetof(struct sockaddr_un, sun_path) && address.sun_path[0] == '/')
+        snprintf(l->path, sizeof l->path, "%.*s", (int)(len - offsetof(struct sockaddr_un, sun_path)),
+                 address.sun_path);
+    else if (set_path(l, path, &reason) < 0)
+        return -ENAMETOOLONG;
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return fail(&reason, -errno, "inherited socket: %s", strerror(errno));
+    if (stat(l->path, &st) == 0)
+        l->group = st.st_gid;
+    return 0;
+}
+
+void listener_close(struct listener *l)
+{
+    if (l->fd >= 0)
+        close(l->fd);
+    if (l->bound)
+        unlink(l->path);
+    if (l->lock_fd >= 0) {
+        char path[PATH_SIZE + 8];
+        snprintf(path, sizeof path, "%s.lock", l->path);
+        unlink(path); // while it is locked: see is_still_there()
+        close(l->lock_fd);
+    }
+    *l = (struct listener){.fd = -1, .lock_fd = -1};
+}

@@ -1,0 +1,185 @@
+#include "loop.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+static const int caught_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+#define N_SIGNALS (sizeof caught_signals / sizeof caught_signals[0])
+
+struct caught {
+    struct loop *loop;
+    int signal_nr;
+    struct watch *watch;
+};
+
+struct loop {
+    struct event_base *base;
+    struct watch_set *watches;
+    struct loop_hooks hooks;
+    clockid_t clock;
+    int timer_fd;
+    struct watch *timer;
+    int64_t wake_at; // what timer_fd is set to
+    struct caught signals[N_SIGNALS];
+};
+
+static void on_timer(void *ctx, unsigned what)
+{
+    struct loop *loop = ctx;
+
+    (void)what; // and the timer is not read: setting it to another time takes back that it has expired
+    loop->hooks.wake(loop->hooks.ctx, loop_now(loop));
+}
+
+static void on_signal(void *ctx, unsigned what)
+{
+    const struct caught *caught = ctx;
+
+    (void)what;
+    caught->loop->hooks.signal(caught->loop->hooks.ctx, caught->signal_nr);
+}
+
+/* Let libevent have only the method that is asked for. */
+static int base_new(enum loop_backend backend, struct event_base **out)
+{
+    static const char *const methods[] = {"epoll", "poll", "select", "devpoll", "evport", "kqueue", "win32"};
+    struct event_config *config = event_config_new();
+    int r = 0;
+
+    if (config == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0] && r == 0; i++)
+        if (backend != BACKEND_AUTO && (enum loop_backend)(BACKEND_EPOLL + i) != backend)
+            r = event_config_avoid_method(config, methods[i]) < 0 ? -ENOMEM : 0;
+    // One thread runs the loop and nobody else touches it; $EVENT_NOEPOLL and the like have no say.
+    if (r == 0 && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV) < 0)
+        r = -EINVAL;
+    if (r == 0) {
+        *out = event_base_new_with_config(config);
+        r = *out == NULL ? -ENOTSUP : 0;
+    }
+    event_config_free(config);
+    return r;
+}
+
+static int timer_init(struct loop *loop)
+{
+    loop->timer_fd = timerfd_create((int)loop->clock, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (loop->timer_fd < 0)
+        return -errno;
+    loop->timer = watch_new(loop->watches, loop->timer_fd, "clock", NULL, on_timer, loop);
+    return loop->timer == NULL ? -ENOMEM : watch_want(loop->timer, WATCH_READ, 0);
+}
+
+static int signals_init(struct loop *loop)
+{
+    static const char *const purposes[] = {"stop", "stop", "reload"};
+
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return -errno;
+    for (size_t i = 0; i < N_SIGNALS; i++) {
+        struct caught *caught = &loop->signals[i];
+        caught->loop = loop;
+        caught->signal_nr = caught_signals[i];
+        caught->watch = watch_signal(loop->watches, caught_signals[i], purposes[i], on_signal, caught);
+        if (caught->watch == NULL)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int loop_new(enum loop_backend backend, enum loop_clock clock, const struct loop_hooks *hooks, struct loop **out)
+{
+    struct loop *loop = calloc(1, sizeof *loop);
+    if (loop == NULL)
+        return -ENOMEM;
+    loop->hooks = *hooks;
+    loop->clock = clock == CLOCK_KIND_BOOTTIME ? CLOCK_BOOTTIME : CLOCK_MONOTONIC;
+    loop->timer_fd = -1;
+    loop->wake_at = TIME_NEVER;
+
+    int r = base_new(backend, &loop->base);
+    if (r == 0) {
+        loop->watches = watch_set_new(loop->base);
+        r = loop->watches == NULL ? -ENOMEM : timer_init(loop);
+    }
+    if (r == 0)
+        r = signals_init(loop);
+    if (r < 0) {
+        loop_free(loop);
+        return r;
+    }
+    *out = loop;
+    return 0;
+}
+
+void loop_free(struct loop *loop)
+{
+    if (loop == NULL)
+        return;
+    for (size_t i = 0; i < N_SIGNALS; i++)
+        watch_free(loop->signals[i].watch);
+    watch_free(loop->timer);
+    if (loop->timer_fd >= 0)
+        close(loop->timer_fd);
+    watch_set_free(loop->watches);
+    if (loop->base != NULL)
+        event_base_free(loop->base);
+    free(loop);
+}
+
+int loop_run(struct loop *loop)
+{
+    return event_base_dispatch(loop->base) < 0 ? -EIO : 0;
+}
+
+/* loopbreak, not loopexit: that one allocates an event, and can fail for lack of memory. */
+int loop_stop(struct loop *loop)
+{
+    return event_base_loopbreak(loop->base) < 0 ? -EIO : 0;
+}
+
+int64_t loop_now(const struct loop *loop)
+{
+    struct timespec ts;
+
+    clock_gettime(loop->clock, &ts); // cannot fail: timerfd_create() took the clock
+    return (int64_t)ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+void loop_wake_at(struct loop *loop, int64_t when)
+{
+    struct itimerspec spec = {0};
+
+    if (when < 1)
+        when = 1; // zero would turn the timer off
+    if (when == loop->wake_at)
+        return;
+    if (when != TIME_NEVER) {
+        spec.it_value.tv_sec = when / NSEC_PER_SEC;
+        spec.it_value.tv_nsec = when % NSEC_PER_SEC;
+    }
+    timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL); // cannot fail on a valid time
+    loop->wake_at = when;
+}
+
+int64_t loop_wake_time(const struct loop *loop)
+{
+    return loop->wake_at;
+}
+
+struct watch_set *loop_watches(const struct loop *loop)
+{
+    return loop->watches;
+}
+
+const char *loop_backend(const struct loop *loop)
+{
+    return event_base_get_method(loop->base);
+}

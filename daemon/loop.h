@@ -1,0 +1,51 @@
+/*
+ * loop - the event loop: one thread, one libevent base, one clock.
+ *
+ * The clock timer is a timerfd with absolute time: exact on every backend, never early, counting the time asleep if
+ * asked, and silent while nothing is due. Everything else the loop waits on is a struct watch (watch.h).
+ */
+#ifndef TWISTY_LOOP_H
+#define TWISTY_LOOP_H
+
+#include "config.h"
+#include "watch.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+
+struct loop_hooks {
+    void (*wake)(void *ctx, int64_t now);     // the time given to loop_wake_at() has come
+    void (*signal)(void *ctx, int signal_nr); // from the loop, not from the handler
+    void *ctx;
+};
+
+/* Catches TERM, INT, HUP; ignores PIPE. 0 or negative errno; -ENOTSUP: this libevent lacks the backend. */
+int loop_new(enum loop_backend backend, enum loop_clock clock, const struct loop_hooks *hooks, struct loop **out);
+
+/* Watches must be gone by then. */
+void loop_free(struct loop *loop);
+
+/* Runs until loop_stop(). 0 or negative errno. */
+int loop_run(struct loop *loop);
+
+/* Ends loop_run() after the current callback. 0 or -EIO. */
+int loop_stop(struct loop *loop);
+
+/* The loop's clock now, in nanoseconds. */
+int64_t loop_now(const struct loop *loop);
+
+/* Call hooks.wake at `when`, replacing the earlier wish; TIME_NEVER: not at all. Costs nothing if it is the same. */
+void loop_wake_at(struct loop *loop, int64_t when);
+
+/* "epoll", "poll" or "select": what libevent uses. */
+const char *loop_backend(const struct loop *loop);
+
+/* What the loop waits on; watches are made in it. Owned by the loop. */
+struct watch_set *loop_watches(const struct loop *loop);
+
+/* When the clock timer is set for; TIME_NEVER when it is off. */
+int64_t loop_wake_time(const struct loop *loop);
+
+#endif

@@ -1,0 +1,173 @@
+/*
+ * twistyd - options, --check, exit statuses. The only caller of exit().
+ */
+#include "conf_files.h"
+#include "daemon.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define INSTALLED_CONFIG "/etc/twisty/twistyd.conf"
+
+static const char usage[] =
+    "Usage: twistyd [OPTION...]\n"
+    "Run timer jobs in the foreground, and report them to the system log.\n"
+    "\n"
+    "  -c, --config FILE     read FILE and FILE.d/*.conf (default: " INSTALLED_CONFIG ", if it is there)\n"
+    "      --check           say what is wrong with the configuration, and do not start\n"
+    "      --socket PATH     the control socket (default: /run/twisty/control.sock as root,\n"
+    "                        else $XDG_RUNTIME_DIR/twisty/control.sock)\n"
+    "      --log-target T    auto, journal, syslog or stderr\n"
+    "      --log-level L     emerg, alert, crit, err, warning, notice, info or debug\n"
+    "      --backend B       auto, epoll, poll or select\n"
+    "  -h, --help            print this\n"
+    "      --version         print the version\n"
+    "\n"
+    "Exit status: 0 done or stopped, 1 failed, 64 wrong usage, 69 another daemon has the socket,\n"
+    "78 mistakes in the configuration. See twistyd(8), twistyd.conf(5) and twistyctl(1).\n";
+
+struct options {
+    struct daemon_options daemon;
+    enum log_target target;
+    int level;
+    enum loop_backend backend;
+    bool check;
+};
+
+static void usage_error(const char *option, const char *value)
+{
+    fprintf(stderr, "twistyd: %s: '%s' is unknown; see twistyd --help\n", option, value);
+    exit(EX_USAGE);
+}
+
+static void set_option(struct options *o, int option, const char *value)
+{
+    switch (option) {
+    case 'c':
+        o->daemon.config = value;
+        break;
+    case 'k':
+        o->check = true;
+        break;
+    case 's':
+        o->daemon.socket = value;
+        break;
+    case 't':
+        if (!log_target_parse(value, &o->target))
+            usage_error("--log-target", value);
+        o->daemon.target = &o->target;
+        break;
+    case 'l':
+        if (!log_level_parse(value, &o->level))
+            usage_error("--log-level", value);
+        o->daemon.level = &o->level;
+        break;
+    case 'b':
+        if (!loop_backend_parse(value, &o->backend))
+            usage_error("--backend", value);
+        o->daemon.backend = &o->backend;
+        break;
+    case 'h':
+        fputs(usage, stdout);
+        exit(EXIT_SUCCESS);
+    case 'v':
+        puts("twistyd " TWISTY_VERSION);
+        exit(EXIT_SUCCESS);
+    default: // getopt has said what is wrong
+        fputs("twistyd: see twistyd --help\n", stderr);
+        exit(EX_USAGE);
+    }
+}
+
+static void parse_options(int argc, char **argv, struct options *o)
+{
+    static const struct option long_options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"check", no_argument, NULL, 'k'},
+        {"socket", required_argument, NULL, 's'},
+        {"log-target", required_argument, NULL, 't'},
+        {"log-level", required_argument, NULL, 'l'},
+        {"backend", required_argument, NULL, 'b'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1)
+        set_option(o, option, optarg);
+    if (optind < argc)
+        usage_error("operand", argv[optind]);
+    if (o->daemon.config == NULL && access(INSTALLED_CONFIG, F_OK) == 0)
+        o->daemon.config = INSTALLED_CONFIG;
+}
+
+static void print_mistake(void *ctx, const char *line)
+{
+    (void)ctx;
+    fprintf(stderr, "%s\n", line);
+}
+
+static struct config *load(const struct options *o)
+{
+    struct config *config;
+    int r = conf_files_load(o->daemon.config, print_mistake, NULL, &config);
+
+    if (r == -EINVAL)
+        exit(EX_CONFIG);
+    if (r < 0) {
+        fprintf(stderr, "twistyd: %s\n", strerror(-r));
+        exit(EXIT_FAILURE);
+    }
+    return config;
+}
+
+static int check(const struct options *o, struct config *config)
+{
+    if (o->daemon.config == NULL)
+        puts("no configuration file; nothing is wrong with that");
+    else
+        printf("%s: ok, %zu job%s\n", o->daemon.config, config->n_jobs, config->n_jobs == 1 ? "" : "s");
+    config_free(config);
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Descriptors 0 to 2 may be closed: no socket of ours shall ever be taken for stderr. */
+static void open_standard_fds(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    struct daemon *daemon;
+    char why[512];
+
+    open_standard_fds();
+    parse_options(argc, argv, &options);
+    struct config *config = load(&options);
+    if (options.check)
+        return check(&options, config);
+    int r = daemon_new(&options.daemon, config, &daemon, why, sizeof why);
+    if (r < 0) {
+        fprintf(stderr, "twistyd: %s\n", why);
+        return r == -EADDRINUSE ? EX_UNAVAILABLE : EXIT_FAILURE;
+    }
+    r = daemon_run(daemon);
+    daemon_free(daemon);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,838 @@
+#include "methods.h"
+
+#include "interfaces.h"
+#include "text.h"
+#include "varlink.h"
+#include "walk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What a connection is in the middle of: a walk over jobs, or a stream of events. */
+struct reply {
+    struct conn *conn;
+    struct walk *walk;      // NULL: it watches
+    bool sliced;            // the caller takes several replies
+    bool oneway;            // ... or none
+    json_t *match;          // what it watches; NULL: everything
+    uint64_t lost;          // events that did not fit
+    LIST_ENTRY(reply) link; // methods::watchers, when it watches
+};
+
+struct methods {
+    struct jobs *jobs;
+    const struct loop *loop;
+    struct control *control;
+    struct methods_hooks hooks;
+    LIST_HEAD(watchers, reply) watchers;
+};
+
+struct request {
+    struct conn *conn;
+    const struct peer *peer;
+    const struct varlink_call *call;
+};
+
+/* Who may call a method: see the comment at the top of the interface file. */
+enum access { ANYONE, MEMBERS, PRIVILEGED };
+
+enum param_type { PARAM_END, PARAM_BOOLEAN, PARAM_STRING, PARAM_STRINGS, PARAM_OBJECTS };
+
+struct param {
+    const char *name;
+    enum param_type type;
+    bool required;
+};
+
+struct method {
+    const char *name;
+    enum access access;
+    bool needs_more;
+    struct param params[4];
+    void (*handle)(struct methods *m, const struct request *rq);
+};
+
+static struct wire_clock wire_now(const struct methods *m)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (struct wire_clock){loop_now(m->loop), (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000};
+}
+
+/*
+ * Sending: whatever goes wrong for lack of memory ends the connection, so that nobody waits for a reply for ever.
+ * json_pack() and the encoders take over what they are given, and give NULL for NULL.
+ */
+
+static void send_message(struct conn *conn, char *message, const size_t *len)
+{
+    if (message == NULL || conn_send(conn, message, *len) < 0)
+        conn_finish(conn);
+    free(message);
+}
+
+static void reply_no_memory(const struct request *rq)
+{
+    conn_finish(rq->conn);
+    conn_done(rq->conn);
+}
+
+static void reply(const struct request *rq, json_t *parameters)
+{
+    size_t len;
+
+    if (parameters == NULL) {
+        reply_no_memory(rq);
+        return;
+    }
+    if ((rq->call->flags & VARLINK_ONEWAY) != 0)
+        json_decref(parameters);
+    else
+        send_message(rq->conn, varlink_encode_reply(parameters, false, &len), &len);
+    conn_done(rq->conn);
+}
+
+static void send_error(struct conn *conn, bool oneway, const char *error, json_t *parameters)
+{
+    size_t len;
+
+    if (oneway)
+        json_decref(parameters);
+    else
+        send_message(conn, varlink_encode_error(error, parameters, &len), &len);
+    conn_done(conn);
+}
+
+static void reply_error(const struct request *rq, const char *error, json_t *parameters)
+{
+    send_error(rq->conn, (rq->call->flags & VARLINK_ONEWAY) != 0, error, parameters);
+}
+
+static json_t *param(const struct request *rq, const char *name)
+{
+    json_t *value = json_object_get(rq->call->parameters, name);
+    return json_is_null(value) ? NULL : value;
+}
+
+static bool flag(const struct request *rq, const char *name)
+{
+    return json_is_true(param(rq, name));
+}
+
+/* org.varlink.service */
+
+static void get_info(struct methods *m, const struct request *rq)
+{
+    (void)m;
+    reply(rq, json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "twisty", "product", "twistyd", "version",
+                        TWISTY_VERSION, "url", "man:twistyd(8)", "interfaces", VARLINK_SERVICE, TWISTY_INTERFACE));
+}
+
+static void get_interface_description(struct methods *m, const struct request *rq)
+{
+    const char *name = json_string_value(param(rq, "interface"));
+
+    (void)m;
+    if (strcmp(name, VARLINK_SERVICE) == 0)
+        reply(rq, json_pack("{s:s}", "description", interface_org_varlink_service));
+    else if (strcmp(name, TWISTY_INTERFACE) == 0)
+        reply(rq, json_pack("{s:s}", "description", interface_io_twisty_control));
+    else
+        reply_error(rq, VARLINK_SERVICE ".InterfaceNotFound", json_pack("{s:s}", "interface", name));
+}
+
+/* Add */
+
+static void clear_specs(struct job_spec *specs, size_t n)
+{
+    for (size_t i = 0; specs != NULL && i < n; i++)
+        spec_clear(&specs[i]);
+    free(specs);
+}
+
+/* jobs[i] of the call as a spec. On -EINVAL and -ERANGE the error has been replied. */
+static int read_spec(struct methods *m, const struct request *rq, size_t i, struct job_spec *out)
+{
+    struct spec_draft draft = {0};
+    struct spec_error error = {0};
+    const char *field = "";
+
+    int r = wire_draft(json_array_get(param(rq, "jobs"), i), &draft, &field, &error);
+    if (r == 0) {
+        r = spec_from_draft(&draft, m->hooks.defaults(m->hooks.ctx), out, &error);
+        field = spec_keys[error.key].json;
+    }
+    if (r == -EINVAL || r == -ERANGE)
+        reply_error(rq, TWISTY_INTERFACE ".InvalidJob",
+                    json_pack("{s:I, s:s, s:s}", "index", (json_int_t)i, "field", field, "reason", error.why));
+    spec_draft_clear(&draft);
+    return r;
+}
+
+/* Only the privileged can put a job in the place of another user's: a live one's, or an ended one's record. */
+static bool may_take_name(const struct methods *m, const struct request *rq, const struct job_spec *spec)
+{
+    const struct job *holder = spec->name != NULL ? jobs_find(m->jobs, spec->name) : NULL;
+
+    if (holder == NULL || rq->peer->privileged || holder->owner == rq->peer->uid)
+        return true;
+    return !job_ended(holder) && !flag(rq, "replace");
+}
+
+static void reply_not_yours(const struct request *rq, const char *job)
+{
+    reply_error(rq, TWISTY_INTERFACE ".NotPermitted",
+                json_pack("{s:o}", "reason", json_sprintf("job '%s' is another user's", job)));
+}
+
+static void reply_added(struct methods *m, const struct request *rq, struct job **jobs, size_t n)
+{
+    struct wire_clock clock = wire_now(m);
+    json_t *array = json_array();
+
+    for (size_t i = 0; array != NULL && i < n; i++)
+        if (json_array_append_new(array, wire_job(jobs[i], &clock)) < 0) {
+            json_decref(array);
+            array = NULL;
+        }
+    reply(rq, json_pack("{s:o}", "jobs", array));
+}
+
+static void add_specs(struct methods *m, const struct request *rq, struct job_spec *specs, size_t n)
+{
+    struct jobs_add batch = {.specs = specs, .n = n, .source = SOURCE_CONTROL, .owner = rq->peer->uid};
+    struct job **jobs = calloc(n + 1, sizeof(struct job *));
+    size_t failed;
+
+    batch.mode = flag(rq, "replace") ? ADD_REPLACE : flag(rq, "ifAbsent") ? ADD_IF_ABSENT : ADD_NEW;
+    int r = jobs == NULL ? -ENOMEM : jobs_add(m->jobs, &batch, loop_now(m->loop), jobs, &failed);
+    if (r == 0)
+        reply_added(m, rq, jobs, n);
+    else if (r == -EEXIST)
+        reply_error(rq, TWISTY_INTERFACE ".JobExists", json_pack("{s:s}", "name", specs[failed].name));
+    else if (r == -ENOSPC)
+        reply_error(rq, TWISTY_INTERFACE ".LimitReached",
+                    json_pack("{s:s, s:i}", "limit", "max-jobs", "value", (int)jobs_max(m->jobs)));
+    else
+        reply_no_memory(rq);
+    free(jobs);
+}
+
+static void add(struct methods *m, const struct request *rq)
+{
+    size_t n = json_array_size(param(rq, "jobs"));
+    struct job_spec *specs = calloc(n + 1, sizeof *specs);
+    int r = specs == NULL ? -ENOMEM : 0;
+
+    if (flag(rq, "replace") && flag(rq, "ifAbsent")) {
+        reply_error(rq, VARLINK_SERVICE ".InvalidParameter", json_pack("{s:s}", "parameter", "replace"));
+        r = -EINVAL;
+    }
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        r = read_spec(m, rq, i, &specs[i]);
+        if (r == 0 && !may_take_name(m, rq, &specs[i])) {
+            reply_not_yours(rq, specs[i].name);
+            r = -EPERM;
+        }
+    }
+    if (r == 0)
+        add_specs(m, rq, specs, n);
+    else if (r == -ENOMEM)
+        reply_no_memory(rq);
+    clear_specs(specs, n);
+}
+
+/* List, Stop and the others that walk over jobs. */
+
+static void reply_free(struct reply *rp)
+{
+    walk_free(rp->walk);
+    json_decref(rp->match);
+    conn_set_data(rp->conn, NULL);
+    free(rp);
+}
+
+static void send_walk_error(struct methods *m, struct reply *rp, int r, const struct walk_error *error)
+{
+    const char *near;
+
+    switch (r) {
+    case -ENOENT:
+        near = is_glob(error->name) ? NULL : jobs_nearest(m->jobs, error->name);
+        send_error(rp->conn, rp->oneway, TWISTY_INTERFACE ".NoSuchJob",
+                   json_pack("{s:s, s:s?}", "match", error->name, "nearest", near));
+        break;
+    case -ESRCH:
+        send_error(rp->conn, rp->oneway, TWISTY_INTERFACE ".JobEnded",
+                   json_pack("{s:s, s:s}", "name", error->name, "state", job_state_name(error->state)));
+        break;
+    case -EPERM:
+        send_error(rp->conn, rp->oneway, TWISTY_INTERFACE ".NotPermitted",
+                   json_pack("{s:o}", "reason", json_sprintf("job '%s' is another user's", error->name)));
+        break;
+    case -E2BIG:
+        send_error(rp->conn, rp->oneway, TWISTY_INTERFACE ".LimitReached",
+                   json_pack("{s:s, s:i}", "limit", error->limit, "value", error->value));
+        break;
+    default:
+        conn_finish(rp->conn);
+        conn_done(rp->conn);
+        break;
+    }
+}
+
+static void send_slice(struct reply *rp, json_t *found, bool continues)
+{
+    size_t len;
+
+    if (rp->oneway)
+        json_decref(found);
+    else
+        send_message(rp->conn, varlink_encode_reply(json_pack("{s:o}", "jobs", found), continues, &len), &len);
+}
+
+/* One slice; the rest when the connection has room, and the loop has seen to its other events. */
+static void walk_on(struct methods *m, struct reply *rp)
+{
+    struct wire_clock clock = wire_now(m);
+    struct walk_error error = {0};
+    struct conn *conn = rp->conn;
+    json_t *found;
+
+    if (conn_room(conn) == 0)
+        return;
+    int r = walk_step(rp->walk, &clock, &found, &error);
+    switch (r) {
+    case WALK_SLICE:
+        send_slice(rp, found, true);
+        // fall through
+    case WALK_AGAIN:
+        conn_again(conn);
+        return;
+    case WALK_DONE:
+        send_slice(rp, found, false);
+        conn_done(conn);
+        break;
+    default:
+        send_walk_error(m, rp, r, &error);
+        break;
+    }
+    reply_free(rp);
+}
+
+static struct reply *reply_new(const struct request *rq)
+{
+    struct reply *rp = calloc(1, sizeof *rp);
+    if (rp == NULL)
+        return NULL;
+    rp->conn = rq->conn;
+    rp->sliced = (rq->call->flags & VARLINK_MORE) != 0;
+    rp->oneway = (rq->call->flags & VARLINK_ONEWAY) != 0;
+    conn_set_data(rq->conn, rp);
+    return rp;
+}
+
+static void start_walk(struct methods *m, const struct request *rq, struct walk_request *request)
+{
+    struct walk_error error = {0};
+    struct reply *rp = reply_new(rq);
+
+    if (rp == NULL) {
+        reply_no_memory(rq);
+        return;
+    }
+    request->match = param(rq, "match");
+    request->sliced = rp->sliced;
+    request->privileged = rq->peer->privileged;
+    request->owner = rq->peer->uid;
+    int r = walk_new(m->jobs, request, &rp->walk, &error);
+    if (r == 0) {
+        walk_on(m, rp);
+        return;
+    }
+    send_walk_error(m, rp, r, &error);
+    reply_free(rp);
+}
+
+static void list(struct methods *m, const struct request *rq)
+{
+    struct walk_request request = {.action = WALK_LIST, .all = flag(rq, "all")};
+    json_t *states = param(rq, "states"), *word;
+    size_t i;
+
+    json_array_foreach (states, i, word) {
+        enum job_state state;
+        if (!job_state_parse(json_string_value(word), &state)) {
+            reply_error(rq, VARLINK_SERVICE ".InvalidParameter", json_pack("{s:s}", "parameter", "states"));
+            return;
+        }
+        request.states |= 1U << state;
+    }
+    start_walk(m, rq, &request);
+}
+
+static void stop(struct methods *m, const struct request *rq)
+{
+    start_walk(m, rq, &(struct walk_request){.action = WALK_STOP});
+}
+
+static void pause_jobs(struct methods *m, const struct request *rq)
+{
+    start_walk(m, rq, &(struct walk_request){.action = WALK_PAUSE});
+}
+
+static void resume(struct methods *m, const struct request *rq)
+{
+    start_walk(m, rq, &(struct walk_request){.action = WALK_RESUME});
+}
+
+static void reset(struct methods *m, const struct request *rq)
+{
+    start_walk(m, rq, &(struct walk_request){.action = WALK_RESET});
+}
+
+static void remove_jobs(struct methods *m, const struct request *rq)
+{
+    start_walk(m, rq, &(struct walk_request){.action = WALK_REMOVE, .ended_only = flag(rq, "ended")});
+}
+
+/* Watch */
+
+static void send_event(struct conn *conn, json_t *event, bool continues)
+{
+    size_t len;
+
+    send_message(conn, varlink_encode_reply(json_pack("{s:o}", "event", event), continues, &len), &len);
+}
+
+static bool watches(const struct reply *rp, const char *name)
+{
+    json_t *match;
+    size_t i;
+
+    if (json_array_size(rp->match) == 0)
+        return true;
+    json_array_foreach (rp->match, i, match) {
+        if (glob_match(json_string_value(match), name))
+            return true;
+    }
+    return false;
+}
+
+static void tell_lost(struct methods *m, struct reply *rp)
+{
+    struct wire_clock clock = wire_now(m);
+    json_t *event = wire_plain_event("lost", &clock);
+
+    if (event != NULL && wire_set(event, "lost", json_integer((json_int_t)rp->lost)) == 0) {
+        rp->lost = 0;
+        send_event(rp->conn, event, true);
+    } else {
+        json_decref(event);
+    }
+}
+
+void methods_job_event(struct methods *m, const struct job *job, const struct job_event *ev)
+{
+    struct reply *rp;
+    char *message = NULL; // made once, for the first who wants it
+    size_t len = 0;
+
+    LIST_FOREACH (rp, &m->watchers, link) {
+        if (!watches(rp, job->spec.name))
+            continue;
+        if (rp->lost > 0 || conn_room(rp->conn) == 0) {
+            rp->lost++;
+            continue;
+        }
+        if (message == NULL) {
+            struct wire_clock clock = wire_now(m);
+            json_t *event = wire_event(job, ev, &clock);
+            message = varlink_encode_reply(json_pack("{s:o}", "event", event), true, &len);
+        }
+        if (message == NULL)
+            rp->lost++;
+        else
+            conn_send(rp->conn, message, len);
+    }
+    free(message);
+}
+
+static void watch(struct methods *m, const struct request *rq)
+{
+    struct wire_clock clock = wire_now(m);
+    json_t *match = param(rq, "match");
+
+    if (json_array_size(match) > WALK_GLOBS_MAX) {
+        reply_error(rq, TWISTY_INTERFACE ".LimitReached",
+                    json_pack("{s:s, s:i}", "limit", "names and globs to watch", "value", WALK_GLOBS_MAX));
+        return;
+    }
+    struct reply *rp = reply_new(rq);
+    if (rp == NULL) {
+        reply_no_memory(rq);
+        return;
+    }
+    rp->match = json_incref(match);
+    LIST_INSERT_HEAD(&m->watchers, rp, link);
+    conn_subscribe(rq->conn);
+    send_event(rq->conn, wire_plain_event("ready", &clock), true);
+}
+
+void methods_exit(struct methods *m)
+{
+    struct wire_clock clock = wire_now(m);
+    struct reply *rp, *next;
+
+    for (rp = LIST_FIRST(&m->watchers); rp != NULL; rp = next) {
+        next = LIST_NEXT(rp, link);
+        if (rp->lost > 0)
+            tell_lost(m, rp);
+        send_event(rp->conn, wire_plain_event("exit", &clock), false);
+        conn_done(rp->conn);
+        LIST_REMOVE(rp, link);
+        reply_free(rp);
+    }
+}
+
+/* Status */
+
+static void add_loop_source(void *ctx, const char *purpose, const char *detail, int number, unsigned what)
+{
+    static const struct {
+        unsigned bit;
+        const char *word;
+    } words[] = {{WATCH_READ, "read"}, {WATCH_WRITE, "write"}, {WATCH_TIMEOUT, "timeout"}, {WATCH_SIGNAL, "signal"}};
+    json_t *waits_for = json_array();
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if ((what & words[i].bit) != 0)
+            json_array_append_new(waits_for, json_string(words[i].word));
+    json_array_append_new(ctx, json_pack("{s:s, s:s?, s:o, s:o}", "purpose", purpose, "detail", detail, "number",
+                                         number < 0 ? json_null() : json_integer(number), "waitsFor", waits_for));
+}
+
+static json_t *status_loop(const struct methods *m)
+{
+    json_t *sources = json_array();
+
+    if (sources != NULL)
+        watch_describe(loop_watches(m->loop), add_loop_source, sources);
+    return sources;
+}
+
+static json_t *status_counts(const struct jobs_counts *counts)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "listed", (json_int_t)counts->listed, "live",
+                     (json_int_t)counts->live, "foreground", (json_int_t)counts->foreground, "paused",
+                     (json_int_t)counts->paused, "ever", (json_int_t)counts->ever);
+}
+
+static json_t *status_next(const struct methods *m, const struct wire_clock *clock)
+{
+    struct job *job;
+    int64_t due;
+
+    if (!jobs_next_due(m->jobs, &due, &job))
+        return json_pack("{s:n, s:n, s:n}", "nextName", "nextUsec", "nextNsec");
+    return json_pack("{s:s, s:I, s:I}", "nextName", job->spec.name, "nextUsec", (json_int_t)wire_usec(clock, due),
+                     "nextNsec", (json_int_t)(due - clock->now));
+}
+
+static json_t *status_daemon(const struct methods *m, const struct wire_clock *clock)
+{
+    struct daemon_status daemon;
+
+    m->hooks.status(m->hooks.ctx, &daemon);
+    return json_pack("{s:s, s:i, s:I, s:I, s:s, s:s, s:s, s:s?, s:s, s:b, s:I, s:I, s:I}", "version", TWISTY_VERSION,
+                     "pid", (int)getpid(), "startUsec", (json_int_t)wire_usec(clock, daemon.start), "uptimeNsec",
+                     (json_int_t)(clock->now - daemon.start), "backend", loop_backend(m->loop), "clock", daemon.clock,
+                     "logTarget", daemon.log_target, "configuration", daemon.configuration, "socket",
+                     control_path(m->control), "exitWhenDone", daemon.exit_when_done, "suppressed",
+                     (json_int_t)daemon.suppressed, "logLost", (json_int_t)daemon.log_lost, "connections",
+                     (json_int_t)control_connections(m->control));
+}
+
+static void status(struct methods *m, const struct request *rq)
+{
+    struct wire_clock clock = wire_now(m);
+    struct jobs_counts counts;
+    json_t *status = status_daemon(m, &clock), *next = status_next(m, &clock);
+
+    jobs_counts(m->jobs, &counts);
+    if (status == NULL || next == NULL || json_object_update(status, next) < 0 ||
+        wire_set(status, "jobs", status_counts(&counts)) < 0 ||
+        wire_set(status, "ticks", json_integer((json_int_t)counts.ticks)) < 0 ||
+        wire_set(status, "missed", json_integer((json_int_t)counts.missed)) < 0 ||
+        (flag(rq, "loop") && wire_set(status, "loop", status_loop(m)) < 0)) {
+        json_decref(status);
+        status = NULL;
+    }
+    json_decref(next);
+    reply(rq, json_pack("{s:o}", "status", status));
+}
+
+/* Reload, Shutdown */
+
+void reload_result_clear(struct reload_result *result)
+{
+    json_decref(result->added);
+    json_decref(result->changed);
+    json_decref(result->removed);
+    json_decref(result->restart_needed);
+    json_decref(result->mistakes);
+    *result = (struct reload_result){0};
+}
+
+static void reload(struct methods *m, const struct request *rq)
+{
+    struct reload_result result = {0};
+    int r = m->hooks.reload(m->hooks.ctx, &result);
+
+    if (r == 0)
+        reply(rq, json_pack("{s:O, s:O, s:O, s:I, s:O}", "added", result.added, "changed", result.changed, "removed",
+                            result.removed, "unchanged", (json_int_t)result.unchanged, "restartNeeded",
+                            result.restart_needed));
+    else if (r == -EINVAL)
+        reply_error(rq, TWISTY_INTERFACE ".InvalidConfiguration", json_pack("{s:O}", "mistakes", result.mistakes));
+    else
+        reply_no_memory(rq);
+    reload_result_clear(&result);
+}
+
+static void shutdown_daemon(struct methods *m, const struct request *rq)
+{
+    reply(rq, json_object());
+    m->hooks.shutdown(m->hooks.ctx, rq->peer);
+}
+
+#define MATCH                                                                                                          \
+    {                                                                                                                  \
+        "match", PARAM_STRINGS, true                                                                                   \
+    }
+
+static const struct method methods[] = {
+    {
+        .name = VARLINK_SERVICE ".GetInfo",
+        .access = ANYONE,
+        .handle = get_info,
+    },
+    {
+        .name = VARLINK_SERVICE ".GetInterfaceDescription",
+        .access = ANYONE,
+        .params = {{"interface", PARAM_STRING, true}},
+        .handle = get_interface_description,
+    },
+    {
+        .name = TWISTY_INTERFACE ".Add",
+        .access = MEMBERS,
+        .params = {{"jobs", PARAM_OBJECTS, true},
+                   {"ifAbsent", PARAM_BOOLEAN, false},
+                   {"replace", PARAM_BOOLEAN, false}},
+        .handle = add,
+    },
+    {
+        .name = TWISTY_INTERFACE ".List",
+        .access = MEMBERS,
+        .params = {{"match", PARAM_STRINGS, false}, {"all", PARAM_BOOLEAN, false}, {"states", PARAM_STRINGS, false}},
+        .handle = list,
+    },
+    {.name = TWISTY_INTERFACE ".Stop", .access = MEMBERS, .params = {MATCH}, .handle = stop},
+    {.name = TWISTY_INTERFACE ".Pause", .access = MEMBERS, .params = {MATCH}, .handle = pause_jobs},
+    {.name = TWISTY_INTERFACE ".Resume", .access = MEMBERS, .params = {MATCH}, .handle = resume},
+    {.name = TWISTY_INTERFACE ".Reset", .access = MEMBERS, .params = {MATCH}, .handle = reset},
+    {
+        .name = TWISTY_INTERFACE ".Remove",
+        .access = MEMBERS,
+        .params = {MATCH, {"ended", PARAM_BOOLEAN, false}},
+        .handle = remove_jobs,
+    },
+    {
+        .name = TWISTY_INTERFACE ".Watch",
+        .access = MEMBERS,
+        .needs_more = true,
+        .params = {{"match", PARAM_STRINGS, false}},
+        .handle = watch,
+    },
+    {
+        .name = TWISTY_INTERFACE ".Status",
+        .access = MEMBERS,
+        .params = {{"loop", PARAM_BOOLEAN, false}},
+        .handle = status,
+    },
+    {.name = TWISTY_INTERFACE ".Reload", .access = PRIVILEGED, .handle = reload},
+    {.name = TWISTY_INTERFACE ".Shutdown", .access = PRIVILEGED, .handle = shutdown_daemon},
+};
+
+static bool all_are(const json_t *array, json_type type)
+{
+    size_t i;
+    json_t *value;
+
+    json_array_foreach (array, i, value) {
+        if (json_typeof(value) != type)
+            return false;
+    }
+    return json_is_array(array);
+}
+
+static bool has_type(const json_t *value, enum param_type type)
+{
+    switch (type) {
+    case PARAM_BOOLEAN:
+        return json_is_boolean(value);
+    case PARAM_STRING:
+        return json_is_string(value);
+    case PARAM_STRINGS:
+        return all_are(value, JSON_STRING);
+    case PARAM_OBJECTS:
+        return all_are(value, JSON_OBJECT);
+    case PARAM_END:
+        break;
+    }
+    return false;
+}
+
+/* The first parameter that is missing, unknown or of the wrong type; NULL when there is none. */
+static const char *bad_param(const struct method *method, const struct request *rq)
+{
+    const char *name;
+    json_t *value;
+
+    for (const struct param *p = method->params; p->type != PARAM_END; p++) {
+        value = param(rq, p->name);
+        if (value == NULL ? p->required : !has_type(value, p->type))
+            return p->name;
+    }
+    json_object_foreach (rq->call->parameters, name, value) {
+        const struct param *p = method->params;
+        while (p->type != PARAM_END && strcmp(p->name, name) != 0)
+            p++;
+        if (p->type == PARAM_END)
+            return name;
+    }
+    return NULL;
+}
+
+static bool may_call(const struct method *method, const struct peer *peer)
+{
+    switch (method->access) {
+    case ANYONE:
+        return true;
+    case MEMBERS:
+        return peer->privileged || peer->member;
+    case PRIVILEGED:
+        return peer->privileged;
+    }
+    return false;
+}
+
+/* Tell an unknown method of an interface that is served from an unknown interface. */
+static void reply_unknown(const struct request *rq)
+{
+    const char *name = rq->call->method, *dot = strrchr(name, '.');
+    size_t len = dot == NULL ? 0 : (size_t)(dot - name);
+
+    if ((len == strlen(VARLINK_SERVICE) && strncmp(name, VARLINK_SERVICE, len) == 0) ||
+        (len == strlen(TWISTY_INTERFACE) && strncmp(name, TWISTY_INTERFACE, len) == 0))
+        reply_error(rq, VARLINK_SERVICE ".MethodNotFound", json_pack("{s:s}", "method", name));
+    else
+        reply_error(rq, VARLINK_SERVICE ".InterfaceNotFound",
+                    json_pack("{s:o}", "interface", json_stringn(name, dot == NULL ? strlen(name) : len)));
+}
+
+static void dispatch(struct methods *m, const struct request *rq)
+{
+    const struct method *method = NULL;
+    const char *bad;
+
+    for (size_t i = 0; i < ARRAY_SIZE(methods) && method == NULL; i++)
+        if (strcmp(methods[i].name, rq->call->method) == 0)
+            method = &methods[i];
+    if (method == NULL)
+        reply_unknown(rq);
+    else if (!may_call(method, rq->peer))
+        reply_error(rq, TWISTY_INTERFACE ".NotPermitted",
+                    json_pack("{s:s}", "reason",
+                              method->access == PRIVILEGED ? "only root and the daemon's own user may do this"
+                                                           : "only members of the socket's group may do this"));
+    else if (method->needs_more && (rq->call->flags & VARLINK_MORE) == 0)
+        reply_error(rq, VARLINK_SERVICE ".ExpectedMore", json_object());
+    else if ((bad = bad_param(method, rq)) != NULL)
+        reply_error(rq, VARLINK_SERVICE ".InvalidParameter", json_pack("{s:s}", "parameter", bad));
+    else
+        method->handle(m, rq);
+}
+
+void methods_message(void *ctx, struct conn *conn, const char *text, size_t len)
+{
+    struct varlink_call call;
+    const char *why;
+
+    if (varlink_parse_call(text, len, &call, &why) < 0) {
+        // Not Varlink: there is no telling what it will say next.
+        conn_finish(conn);
+        conn_done(conn);
+        return;
+    }
+    dispatch(ctx, &(struct request){conn, conn_peer(conn), &call});
+    varlink_call_clear(&call);
+}
+
+void methods_room(void *ctx, struct conn *conn)
+{
+    struct reply *rp = conn_data(conn);
+
+    if (rp == NULL)
+        return;
+    if (rp->walk != NULL)
+        walk_on(ctx, rp);
+    else if (rp->lost > 0)
+        tell_lost(ctx, rp);
+}
+
+void methods_closed(void *ctx, struct conn *conn)
+{
+    struct reply *rp = conn_data(conn);
+
+    (void)ctx;
+    if (rp == NULL)
+        return;
+    if (rp->walk == NULL)
+        LIST_REMOVE(rp, link);
+    reply_free(rp);
+}
+
+char *methods_refusal(uint32_t max_connections, size_t *len)
+{
+    return varlink_encode_error(
+        TWISTY_INTERFACE ".LimitReached",
+        json_pack("{s:s, s:I}", "limit", "max-connections", "value", (json_int_t)max_connections), len);
+}
+
+struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const struct methods_hooks *hooks)
+{
+    struct methods *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        return NULL;
+    m->jobs = jobs;
+    m->loop = loop;
+    m->hooks = *hooks;
+    LIST_INIT(&m->watchers);
+    return m;
+}
+
+void methods_serve(struct methods *m, struct control *control)
+{
+    m->control = control;
+}
+
+void methods_free(struct methods *m)
+{
+    free(m);
+}

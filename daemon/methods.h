@@ -1,0 +1,68 @@
+/*
+ * methods - the control socket's methods: one table with name, who may, parameters and handler.
+ *
+ * The interface is io.twisty.Control.varlink, served from the binary; a test holds the table to it. What takes long
+ * is done in slices by walk.c; how jobs look as JSON is wire.c's.
+ */
+#ifndef TWISTY_METHODS_H
+#define TWISTY_METHODS_H
+
+#include "control.h"
+#include "jobs.h"
+#include "loop.h"
+
+#include <jansson.h>
+
+struct methods;
+
+/* What Status() tells that methods.c cannot know by itself. */
+struct daemon_status {
+    const char *configuration; // NULL: none
+    const char *clock;
+    const char *log_target;
+    bool exit_when_done;
+    int64_t start; // of the loop's clock
+    uint64_t suppressed;
+    uint64_t log_lost;
+};
+
+/* What a reload did: arrays of strings, owned. */
+struct reload_result {
+    json_t *added, *changed, *removed, *restart_needed;
+    json_t *mistakes; // why it was refused
+    uint64_t unchanged;
+};
+
+struct methods_hooks {
+    void (*status)(void *ctx, struct daemon_status *out);
+    /* 0; -EINVAL with out->mistakes; another negative errno. */
+    int (*reload)(void *ctx, struct reload_result *out);
+    void (*shutdown)(void *ctx, const struct peer *peer);
+    const struct spec_draft *(*defaults)(void *ctx);
+    void *ctx;
+};
+
+/* The jobs and the loop are borrowed. NULL when there is no memory. */
+struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const struct methods_hooks *hooks);
+void methods_free(struct methods *m);
+
+/* The control socket whose messages these are; borrowed. */
+void methods_serve(struct methods *m, struct control *control);
+
+/* For struct control_hooks, with the methods as ctx. */
+void methods_message(void *methods, struct conn *conn, const char *text, size_t len);
+void methods_room(void *methods, struct conn *conn);
+void methods_closed(void *methods, struct conn *conn);
+
+/* Tell those who watch. */
+void methods_job_event(struct methods *m, const struct job *job, const struct job_event *ev);
+
+/* The daemon ends: end the streams. */
+void methods_exit(struct methods *m);
+
+/* The message for a connection that is one too many, NUL included: malloc'd, NULL when there is no memory. */
+char *methods_refusal(uint32_t max_connections, size_t *len);
+
+void reload_result_clear(struct reload_result *result);
+
+#endif

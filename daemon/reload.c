@@ -1,0 +1,110 @@
+#include "reload.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const struct job_spec *const *)a)->name, (*(const struct job_spec *const *)b)->name);
+}
+
+/* The file's jobs sorted by name, or NULL. */
+static const struct job_spec **sorted(const struct config *config)
+{
+    size_t n = config == NULL ? 0 : config->n_jobs;
+    const struct job_spec **specs = calloc(n + 1, sizeof(struct job_spec *));
+
+    for (size_t i = 0; specs != NULL && i < n; i++)
+        specs[i] = &config->jobs[i];
+    if (specs != NULL)
+        qsort(specs, n, sizeof(struct job_spec *), by_name);
+    return specs;
+}
+
+static const struct job_spec *find(const struct job_spec **specs, size_t n, const struct job_spec *wanted)
+{
+    const struct job_spec **found = bsearch(&wanted, specs, n, sizeof(struct job_spec *), by_name);
+    return found == NULL ? NULL : *found;
+}
+
+static int list_new(struct reload_jobs *list, size_t room)
+{
+    *list = (struct reload_jobs){.specs = calloc(room + 1, sizeof(struct job_spec *))};
+    return list->specs == NULL ? -ENOMEM : 0;
+}
+
+int reload_compare(const struct config *old, const struct config *new, struct reload_plan *out)
+{
+    size_t n_old = old == NULL ? 0 : old->n_jobs;
+    const struct job_spec **before = sorted(old), **after = sorted(new);
+    int r = before == NULL || after == NULL ? -ENOMEM : 0;
+
+    *out = (struct reload_plan){0};
+    if (r == 0 && (list_new(&out->added, new->n_jobs) < 0 || list_new(&out->changed, new->n_jobs) < 0 ||
+                   list_new(&out->removed, n_old) < 0))
+        r = -ENOMEM;
+    for (size_t i = 0; r == 0 && i < new->n_jobs; i++) {
+        const struct job_spec *spec = &new->jobs[i], *was = find(before, n_old, spec);
+        if (was == NULL)
+            out->added.specs[out->added.n++] = spec;
+        else if (spec_equal(was, spec))
+            out->unchanged++;
+        else
+            out->changed.specs[out->changed.n++] = spec;
+    }
+    for (size_t i = 0; r == 0 && i < n_old; i++)
+        if (find(after, new->n_jobs, &old->jobs[i]) == NULL)
+            out->removed.specs[out->removed.n++] = &old->jobs[i];
+    free(before);
+    free(after);
+    if (r < 0)
+        reload_plan_clear(out);
+    return r;
+}
+
+void reload_plan_clear(struct reload_plan *plan)
+{
+    free(plan->added.specs);
+    free(plan->changed.specs);
+    free(plan->removed.specs);
+    *plan = (struct reload_plan){0};
+}
+
+const struct job *reload_conflict(const struct reload_plan *plan, const struct jobs *jobs)
+{
+    const struct reload_jobs *lists[] = {&plan->added, &plan->changed};
+
+    for (size_t l = 0; l < 2; l++)
+        for (size_t i = 0; i < lists[l]->n; i++) {
+            const struct job *job = jobs_find(jobs, lists[l]->specs[i]->name);
+            if (job != NULL && job->source != SOURCE_CONFIG && !job_ended(job))
+                return job;
+        }
+    return NULL;
+}
+
+int reload_apply(const struct reload_plan *plan, struct jobs *jobs, uid_t owner, int64_t now)
+{
+    size_t n = plan->added.n + plan->changed.n, copied = 0, failed;
+    struct job_spec *specs = calloc(n + 1, sizeof *specs);
+    struct jobs_add add = {.specs = specs, .n = n, .mode = ADD_REPLACE, .source = SOURCE_CONFIG, .owner = owner};
+    int r = specs == NULL ? -ENOMEM : 0;
+
+    for (; r == 0 && copied < n; copied++) {
+        const struct job_spec *spec =
+            copied < plan->added.n ? plan->added.specs[copied] : plan->changed.specs[copied - plan->added.n];
+        r = spec_copy(spec, &specs[copied]);
+    }
+    if (r == 0)
+        r = jobs_add(jobs, &add, now, NULL, &failed);
+    for (size_t i = 0; r < 0 && i < copied; i++)
+        spec_clear(&specs[i]);
+    free(specs);
+    for (size_t i = 0; r == 0 && i < plan->removed.n; i++) {
+        struct job *job = jobs_find(jobs, plan->removed.specs[i]->name);
+        if (job != NULL && job->source == SOURCE_CONFIG)
+            jobs_remove(jobs, job, now, "reload");
+    }
+    return r;
+}

@@ -1,0 +1,212 @@
+#include "varlink.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A call nests four deep; what nests deeper than this was made to hurt, and is not worth building. */
+#define DEPTH_MAX 32
+
+static int refuse(const char *phrase, const char **why)
+{
+    *why = phrase;
+    return -EINVAL;
+}
+
+/*
+ * jansson's own bound on nesting is 2048, and an object costs it a hundred times its text. Looking at the brackets
+ * first refuses such a message before any of it is built. What is not JSON may pass: the parser sees it next.
+ */
+static bool nests_too_deep(const char *text, size_t len)
+{
+    unsigned depth = 0;
+    bool quoted = false;
+
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (quoted && c == '\\')
+            i++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (c == '{' || c == '[') && ++depth > DEPTH_MAX)
+            return true;
+        else if (!quoted && (c == '}' || c == ']') && depth > 0)
+            depth--;
+    }
+    return false;
+}
+
+static int parse_object(const char *text, size_t len, json_t **out, const char **why)
+{
+    json_error_t error;
+
+    if (nests_too_deep(text, len))
+        return refuse("it is nested too deep", why);
+    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+    if (root == NULL) {
+        if (json_error_code(&error) == json_error_out_of_memory) {
+            *why = "out of memory";
+            return -ENOMEM;
+        }
+        if (json_error_code(&error) == json_error_duplicate_key)
+            return refuse("a member is given twice", why);
+        return refuse("it is not JSON", why);
+    }
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return refuse("it is not a JSON object", why);
+    }
+    *out = root;
+    return 0;
+}
+
+/* Other implementations write null for what they leave out, so null is taken as left out. */
+static json_t *member(json_t *root, const char *key)
+{
+    json_t *value = json_object_get(root, key);
+    return json_is_null(value) ? NULL : value;
+}
+
+static int get_string(json_t *root, const char *key, const char **out)
+{
+    json_t *value = member(root, key);
+    *out = json_string_value(value);
+    return value == NULL || *out != NULL ? 0 : -EINVAL;
+}
+
+static int get_object(json_t *root, const char *key, json_t **out)
+{
+    *out = member(root, key);
+    return *out == NULL || json_is_object(*out) ? 0 : -EINVAL;
+}
+
+static int get_flag(json_t *root, const char *key, unsigned flag, unsigned *flags)
+{
+    json_t *value = member(root, key);
+    if (json_is_true(value))
+        *flags |= flag;
+    return value == NULL || json_is_boolean(value) ? 0 : -EINVAL;
+}
+
+static int read_call(struct varlink_call *call, const char **why)
+{
+    if (get_string(call->root, "method", &call->method) < 0 || call->method == NULL)
+        return refuse("it has no method", why);
+    if (get_object(call->root, "parameters", &call->parameters) < 0)
+        return refuse("its parameters are not an object", why);
+    if (get_flag(call->root, "more", VARLINK_MORE, &call->flags) < 0 ||
+        get_flag(call->root, "oneway", VARLINK_ONEWAY, &call->flags) < 0 ||
+        get_flag(call->root, "upgrade", VARLINK_UPGRADE, &call->flags) < 0)
+        return refuse("more, oneway and upgrade are true or false", why);
+    if ((call->flags & (call->flags - 1)) != 0)
+        return refuse("more, oneway and upgrade exclude each other", why);
+    return 0;
+}
+
+int varlink_parse_call(const char *text, size_t len, struct varlink_call *out, const char **why)
+{
+    struct varlink_call call = {0};
+
+    int r = parse_object(text, len, &call.root, why);
+    if (r == 0)
+        r = read_call(&call, why);
+    if (r < 0) {
+        varlink_call_clear(&call);
+        return r;
+    }
+    *out = call;
+    return 0;
+}
+
+void varlink_call_clear(struct varlink_call *call)
+{
+    json_decref(call->root);
+    *call = (struct varlink_call){0};
+}
+
+static int read_reply(struct varlink_reply *reply, const char **why)
+{
+    unsigned continues = 0;
+
+    if (get_string(reply->root, "error", &reply->error) < 0)
+        return refuse("its error is not a string", why);
+    if (get_object(reply->root, "parameters", &reply->parameters) < 0)
+        return refuse("its parameters are not an object", why);
+    if (get_flag(reply->root, "continues", 1, &continues) < 0)
+        return refuse("continues is true or false", why);
+    reply->continues = continues != 0;
+    return 0;
+}
+
+int varlink_parse_reply(const char *text, size_t len, struct varlink_reply *out, const char **why)
+{
+    struct varlink_reply reply = {0};
+
+    int r = parse_object(text, len, &reply.root, why);
+    if (r == 0)
+        r = read_reply(&reply, why);
+    if (r < 0) {
+        varlink_reply_clear(&reply);
+        return r;
+    }
+    *out = reply;
+    return 0;
+}
+
+void varlink_reply_clear(struct varlink_reply *reply)
+{
+    json_decref(reply->root);
+    *reply = (struct varlink_reply){0};
+}
+
+/* Some readers insist on a `parameters` member, so there is always one. Consumes both references. */
+static char *encode(json_t *root, json_t *parameters, size_t *len)
+{
+    char *text = NULL;
+
+    if (parameters == NULL)
+        parameters = json_object();
+    if (json_object_set_new(root, "parameters", parameters) == 0)
+        text = json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    if (text != NULL)
+        *len = strlen(text) + 1;
+    return text;
+}
+
+/* {key: value}; NULL when there is no memory. */
+static json_t *object_with(const char *key, json_t *value)
+{
+    json_t *root = json_object();
+    if (json_object_set_new(root, key, value) == 0)
+        return root;
+    json_decref(root);
+    return NULL;
+}
+
+char *varlink_encode_call(const char *method, json_t *parameters, unsigned flags, size_t *len)
+{
+    static const struct {
+        unsigned flag;
+        const char *key;
+    } members[] = {{VARLINK_MORE, "more"}, {VARLINK_ONEWAY, "oneway"}, {VARLINK_UPGRADE, "upgrade"}};
+    json_t *root = object_with("method", json_string(method));
+
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        if ((flags & members[i].flag) != 0 && json_object_set_new(root, members[i].key, json_true()) < 0) {
+            json_decref(root);
+            root = NULL;
+        }
+    return encode(root, parameters, len);
+}
+
+char *varlink_encode_reply(json_t *parameters, bool continues, size_t *len)
+{
+    json_t *root = continues ? object_with("continues", json_true()) : json_object();
+    return encode(root, parameters, len);
+}
+
+char *varlink_encode_error(const char *error, json_t *parameters, size_t *len)
+{
+    return encode(object_with("error", json_string(error)), parameters, len);
+}

@@ -1,0 +1,48 @@
+/*
+ * varlink - messages: frames and JSON. Shared by the daemon and twistyctl.
+ *
+ * A message is a JSON object ended by a NUL byte: https://varlink.org/Method-Call. Encoders return a malloc'd text
+ * with its NUL, and its length with the NUL in *len; NULL when there is no memory. They take over the reference to
+ * `parameters` (NULL: none), whatever happens.
+ */
+#ifndef TWISTY_VARLINK_H
+#define TWISTY_VARLINK_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The longest message that the daemon takes, NUL included. */
+#define VARLINK_MESSAGE_MAX (1u << 20)
+
+#define VARLINK_SERVICE  "org.varlink.service"
+#define TWISTY_INTERFACE "io.twisty.Control"
+
+enum { VARLINK_MORE = 1, VARLINK_ONEWAY = 2, VARLINK_UPGRADE = 4 };
+
+struct varlink_call {
+    json_t *root; // owned; the others point into it
+    const char *method;
+    json_t *parameters; // an object, or NULL
+    unsigned flags;
+};
+
+struct varlink_reply {
+    json_t *root;       // owned; the others point into it
+    const char *error;  // NULL: it is a result
+    json_t *parameters; // an object, or NULL
+    bool continues;
+};
+
+/* -EINVAL: not JSON, nested too deep, or not a call; or -ENOMEM. *why then says what, and *out is untouched. */
+int varlink_parse_call(const char *text, size_t len, struct varlink_call *out, const char **why);
+void varlink_call_clear(struct varlink_call *call);
+
+int varlink_parse_reply(const char *text, size_t len, struct varlink_reply *out, const char **why);
+void varlink_reply_clear(struct varlink_reply *reply);
+
+char *varlink_encode_call(const char *method, json_t *parameters, unsigned flags, size_t *len);
+char *varlink_encode_reply(json_t *parameters, bool continues, size_t *len);
+char *varlink_encode_error(const char *error, json_t *parameters, size_t *len);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * walk - does one thing to all the jobs that a call names, in slices, while ticks go on.
+ *
+ * A call that changes something checks everything first (each name is a job, each glob fits one, the caller may), and
+ * only then begins: it is done whole or not at all. Names are looked up; only globs look at every job.
+ */
+#ifndef TWISTY_WALK_H
+#define TWISTY_WALK_H
+
+#include "jobs.h"
+#include "wire.h"
+
+enum walk_action { WALK_LIST, WALK_STOP, WALK_PAUSE, WALK_RESUME, WALK_RESET, WALK_REMOVE };
+
+/* Bounds of one call. */
+#define WALK_MATCHES_MAX   1000  // names and globs
+#define WALK_GLOBS_MAX     16    // globs: each is tried on every job
+#define WALK_ONE_REPLY_MAX 10000 // jobs in a reply that is not sliced
+
+struct walk_request {
+    enum walk_action action;
+    json_t *match;   // an array of strings, or NULL: every job (only WALK_LIST); the walk takes a reference
+    bool all;        // WALK_LIST: ended ones too
+    bool ended_only; // WALK_REMOVE
+    unsigned states; // WALK_LIST: a bit for each enum job_state wanted; 0: any
+    bool sliced;     // several replies may be sent
+    bool privileged; // may change any job; else only those of `owner`
+    uid_t owner;
+};
+
+/* Why a walk ended early. */
+struct walk_error {
+    const char *name;     // -ENOENT: the name or glob; -ESRCH, -EPERM: the job; valid until the walk is freed
+    enum job_state state; // -ESRCH
+    const char *limit;    // -E2BIG
+    int value;
+};
+
+struct walk;
+
+/* 0; -ENOENT: no job has this name; -E2BIG: over a bound; -ENOMEM. */
+int walk_new(struct jobs *jobs, const struct walk_request *request, struct walk **out, struct walk_error *error);
+void walk_free(struct walk *walk);
+
+enum walk_progress {
+    WALK_AGAIN, // a slice of work is done, nothing is to be sent yet
+    WALK_SLICE, // *found is to be sent, there is more
+    WALK_DONE,  // *found is to be sent, it is the last
+};
+
+/*
+ * Go on for one slice, at most about a millisecond. Returns an enum walk_progress, with a new array of Job in *found
+ * unless it is WALK_AGAIN; or, with nothing done to any job, -ENOENT, -ESRCH: that job has ended, -EPERM, -E2BIG; or
+ * -ENOMEM.
+ */
+int walk_step(struct walk *walk, const struct wire_clock *clock, json_t **found, struct walk_error *error);
+
+#endif
