@@ -44,11 +44,11 @@ LIB := $(B)/libtwisty.a
 CTL_LIB := $(B)/libtwistyctl.a
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 SIM_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(SIM_SRC))
-MAN := daemon/twistyd.conf.5
+MAN := daemon/twistyd.8 daemon/twistyd.conf.5 ctl/twistyctl.1
 SHELL_FILES := .ci/run ctl/completion/twistyctl
 GEN := $(B)/gen/interfaces.h
 
-all: $(B)/twistyd ## build
+all: $(B)/twistyd $(B)/twistyctl ## build both programs (the default)
 
 $(B)/twistyd: $(call obj,daemon/main.c) $(LIB)
 	$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
@@ -75,10 +75,10 @@ $(GEN): daemon/io.twisty.Control.varlink daemon/org.varlink.service.varlink
 		sed 's/\\/\\\\/g; s/"/\\"/g; s/.*/"&\\n"/' $$f; echo ";"; \
 	done > $@.tmp && mv $@.tmp $@
 
-$(B)/tests/%: tests/unit/%.c $(LIB)
+$(B)/tests/%: tests/unit/%.c $(LIB) $(CTL_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) -Wno-missing-prototypes -MMD -MP $(LDFLAGS) -o $@ $< \
-		$(LIB) $(PKG_LIBS) -lcmocka
+		$(LIB) $(CTL_LIB) $(PKG_LIBS) -lcmocka
 
 -include $(wildcard $(B)/daemon/*.d $(B)/ctl/*.d $(B)/tests/*.d)
 

@@ -1,0 +1,208 @@
+#include "client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define SYSTEM_SOCKET "/run/twisty/control.sock"
+
+#define BUFFER_FIRST (16u << 10)
+
+/* A reply without `more` holds at most 10000 jobs; what is longer than this comes from no twistyd. */
+#define REPLY_MAX (64u << 20)
+
+struct client {
+    int fd;
+    int timeout_ms;
+    int reader_fd; // see client_follow(); -1: none
+    char *buf;     // owned; [start, end) is received, and has no NUL before `scanned`
+    size_t size, start, scanned, end;
+};
+
+static bool find_user_socket(char *buf, size_t size)
+{
+    const char *dir = getenv("XDG_RUNTIME_DIR");
+    if (dir == NULL || dir[0] != '/' || geteuid() == 0)
+        return false;
+    int n = snprintf(buf, size, "%s/twisty/control.sock", dir);
+    return n > 0 && (size_t)n < size && access(buf, F_OK) == 0;
+}
+
+int client_find_socket(const char *option, char *buf, size_t size)
+{
+    const char *path = option != NULL ? option : getenv("TWISTY_SOCKET");
+
+    if (path == NULL || (option == NULL && path[0] == '\0')) {
+        if (find_user_socket(buf, size))
+            return 0;
+        path = SYSTEM_SOCKET;
+    }
+    size_t len = strlen(path);
+    if (len >= size)
+        return -ENAMETOOLONG;
+    memcpy(buf, path, len + 1);
+    return 0;
+}
+
+static int set_send_timeout(int fd, long timeout_ms)
+{
+    const struct timeval tv = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
+    return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv) < 0 ? -errno : 0;
+}
+
+static int connect_to(int fd, const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+
+    if (len >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, len);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
+        return 0;
+    return errno == EAGAIN ? -ETIMEDOUT : -errno;
+}
+
+int client_open(const char *path, int timeout_ms, struct client **out)
+{
+    struct client *client = calloc(1, sizeof *client);
+    if (client == NULL)
+        return -ENOMEM;
+    *client = (struct client){.timeout_ms = timeout_ms, .reader_fd = -1, .size = BUFFER_FIRST};
+    client->buf = malloc(client->size);
+    client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    int r = client->buf == NULL ? -ENOMEM : client->fd < 0 ? -errno : 0;
+    if (r == 0)
+        r = set_send_timeout(client->fd, timeout_ms);
+    if (r == 0)
+        r = connect_to(client->fd, path);
+    if (r < 0) {
+        client_close(client);
+        return r;
+    }
+    *out = client;
+    return 0;
+}
+
+void client_close(struct client *client)
+{
+    if (client == NULL)
+        return;
+    if (client->fd >= 0)
+        close(client->fd);
+    free(client->buf);
+    free(client);
+}
+
+void client_follow(struct client *client, int fd)
+{
+    client->timeout_ms = 0;
+    client->reader_fd = fd;
+}
+
+static int send_all(int fd, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+            return 0;
+        if (n < 0)
+            return errno == EAGAIN ? -ETIMEDOUT : -errno;
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+int client_call(struct client *client, const char *method, json_t *parameters, unsigned flags)
+{
+    char name[64];
+    size_t len = 0;
+
+    snprintf(name, sizeof name, TWISTY_INTERFACE ".%s", method);
+    char *text = varlink_encode_call(name, parameters, flags, &len);
+    if (text == NULL)
+        return -ENOMEM;
+    int r = len > VARLINK_MESSAGE_MAX ? -EMSGSIZE : send_all(client->fd, text, len);
+    free(text);
+    return r;
+}
+
+static int wait_readable(const struct client *client)
+{
+    struct pollfd fds[] = {{.fd = client->fd, .events = POLLIN}, {.fd = client->reader_fd}};
+
+    for (;;) {
+        int n = poll(fds, 2, client->timeout_ms > 0 ? client->timeout_ms : -1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return -ETIMEDOUT;
+        if (fds[0].revents != 0)
+            return 0;
+        return -EPIPE;
+    }
+}
+
+/* Room for more bytes: first what was consumed, then a larger buffer. */
+static int make_room(struct client *client)
+{
+    if (client->start > 0) {
+        memmove(client->buf, client->buf + client->start, client->end - client->start);
+        client->scanned -= client->start;
+        client->end -= client->start;
+        client->start = 0;
+    }
+    if (client->end < client->size)
+        return 0;
+    if (client->size >= REPLY_MAX)
+        return -EMSGSIZE;
+    char *larger = realloc(client->buf, client->size * 2);
+    if (larger == NULL)
+        return -ENOMEM;
+    client->buf = larger;
+    client->size *= 2;
+    return 0;
+}
+
+static int receive_some(struct client *client)
+{
+    int r = client->end < client->size ? 0 : make_room(client);
+    if (r == 0)
+        r = wait_readable(client);
+    if (r < 0)
+        return r;
+    ssize_t n = recv(client->fd, client->buf + client->end, client->size - client->end, 0);
+    if (n < 0)
+        return errno == EINTR ? 0 : -errno;
+    if (n == 0)
+        return -ECONNRESET;
+    client->end += (size_t)n;
+    return 0;
+}
+
+int client_receive(struct client *client, struct varlink_reply *out)
+{
+    const char *why, *nul;
+
+    while ((nul = memchr(client->buf + client->scanned, '\0', client->end - client->scanned)) == NULL) {
+        client->scanned = client->end;
+        int r = receive_some(client);
+        if (r < 0)
+            return r;
+    }
+    const char *text = client->buf + client->start;
+    client->start = client->scanned = (size_t)(nul - client->buf) + 1;
+    int r = varlink_parse_reply(text, (size_t)(nul - text), out, &why);
+    return r == -EINVAL ? -EBADMSG : r;
+}

@@ -1,0 +1,48 @@
+/*
+ * client - one connection to twistyd's control socket: send calls, receive replies. It blocks.
+ */
+#ifndef TWISTYCTL_CLIENT_H
+#define TWISTYCTL_CLIENT_H
+
+#include "daemon/varlink.h"
+
+#include <sys/un.h>
+
+struct client;
+
+/* The longest path of a socket, with its NUL. */
+#define CLIENT_PATH_MAX sizeof(((struct sockaddr_un *)NULL)->sun_path)
+
+/*
+ * Where the daemon listens: `option` if it is not NULL, else $TWISTY_SOCKET, else for an ordinary user
+ * $XDG_RUNTIME_DIR/twisty/control.sock if there is one, else /run/twisty/control.sock. 0 or -ENAMETOOLONG.
+ */
+int client_find_socket(const char *option, char *buf, size_t size);
+
+/*
+ * Connect. timeout_ms bounds each wait for the daemon; 0: none. 0, -ENAMETOOLONG, -ENOMEM, or what socket(2) and
+ * connect(2) say.
+ */
+int client_open(const char *path, int timeout_ms, struct client **out);
+
+void client_close(struct client *client);
+
+/*
+ * From now on wait for the daemon without a bound, but no longer than somebody reads from the pipe behind `fd`:
+ * then client_receive() returns -EPIPE.
+ */
+void client_follow(struct client *client, int fd);
+
+/*
+ * Call a method of io.twisty.Control; takes over `parameters`. 0, -EMSGSIZE: longer than the daemon takes,
+ * -ETIMEDOUT, -ENOMEM or another errno. A daemon that hung up is found by client_receive(), after its last words.
+ */
+int client_call(struct client *client, const char *method, json_t *parameters, unsigned flags);
+
+/*
+ * The next reply; varlink_reply_clear() it. 0, -ECONNRESET: the daemon hung up, -ETIMEDOUT, -EBADMSG: not a reply,
+ * -EMSGSIZE, -ENOMEM or another errno.
+ */
+int client_receive(struct client *client, struct varlink_reply *out);
+
+#endif

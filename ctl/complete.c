@@ -1,0 +1,187 @@
+#include "complete.h"
+
+#include "client.h"
+#include "daemon/text.h"
+#include "verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Nobody wants to wait at a Tab, nor to read more names than this. */
+#define TIMEOUT_MS 500
+#define NAMES_MAX  500
+
+static void offer(const char *prefix, const char *word, size_t len)
+{
+    size_t prefix_len = strlen(prefix);
+    if (prefix_len <= len && memcmp(prefix, word, prefix_len) == 0)
+        printf("%.*s\n", (int)len, word);
+}
+
+/* The words of "coalesce|delay|burst"; "N" and "every SPAN" are none. */
+static void offer_values(const char *prefix, const char *values)
+{
+    while (values != NULL && *values != '\0') {
+        size_t len = strcspn(values, "|");
+        size_t lower = strspn(values, "abcdefghijklmnopqrstuvwxyz");
+        if (lower == len)
+            offer(prefix, values, len);
+        values += len + (values[len] == '|');
+    }
+}
+
+static void offer_verbs(const char *prefix)
+{
+    for (const struct verb *verb = verbs; verb->name != NULL; verb++)
+        offer(prefix, verb->name, strlen(verb->name));
+}
+
+/* The last of a comma-separated list; the shell replaces the whole list. */
+static void offer_states(const char *prefix)
+{
+    const char *comma = strrchr(prefix, ',');
+    size_t done = comma != NULL ? (size_t)(comma + 1 - prefix) : 0;
+
+    for (size_t i = 0; i < STATE_WORDS; i++)
+        if (strncmp(prefix + done, state_words[i], strlen(prefix + done)) == 0)
+            printf("%.*s%s\n", (int)done, prefix, state_words[i]);
+}
+
+static void offer_options(const char *prefix, uint64_t which)
+{
+    for (unsigned id = 0; id < OPTION_COUNT; id++) {
+        if ((which >> id & 1) != 0) {
+            char word[64];
+            int n = snprintf(word, sizeof word, "--%s", option_name(id));
+            offer(prefix, word, (size_t)n);
+        }
+    }
+}
+
+/* The call that finds jobs whose names begin with `prefix`. */
+static json_t *list_parameters(const char *prefix, enum word_class words)
+{
+    char pattern[NAME_LEN_MAX + 2];
+
+    if (prefix[0] != '\0' && !name_valid(prefix))
+        return NULL;
+    snprintf(pattern, sizeof pattern, "%s*", prefix);
+    if (words == WORD_PAUSED_JOB)
+        return json_pack("{s:[s], s:[s]}", "match", pattern, "states", "paused");
+    return json_pack("{s:[s], s:b}", "match", pattern, "all", words == WORD_ANY_JOB);
+}
+
+static void offer_slice(const char *prefix, const json_t *jobs, size_t *told)
+{
+    size_t i;
+    json_t *job;
+
+    json_array_foreach (jobs, i, job) {
+        const char *name = json_string_value(json_object_get(job, "name"));
+        if (name == NULL || !name_valid(name))
+            continue;
+        if (++*told > NAMES_MAX)
+            return;
+        offer(prefix, name, strlen(name));
+    }
+}
+
+/* Without a word on stderr: a prompt is no place for it. */
+static void offer_jobs(const char *socket_option, const char *prefix, enum word_class words)
+{
+    char path[CLIENT_PATH_MAX];
+    struct client *client;
+    struct varlink_reply reply;
+    size_t told = 0;
+    bool more = true;
+
+    if (client_find_socket(socket_option, path, sizeof path) < 0 || client_open(path, TIMEOUT_MS, &client) < 0)
+        return;
+    json_t *parameters = list_parameters(prefix, words);
+    if (parameters == NULL || client_call(client, "List", parameters, VARLINK_MORE) < 0)
+        more = false;
+    while (more && told <= NAMES_MAX && client_receive(client, &reply) == 0) {
+        offer_slice(prefix, json_object_get(reply.parameters, "jobs"), &told);
+        more = reply.continues;
+        varlink_reply_clear(&reply);
+    }
+    client_close(client);
+}
+
+static void offer_value(const char *prefix, unsigned id)
+{
+    if (id == OPTION_SOCKET)
+        puts(":files");
+    else if (id == OPTION_STATE)
+        offer_states(prefix);
+    else
+        offer_values(prefix, option_takes(id));
+}
+
+/* The value of --socket among the words, if it is there: the jobs to offer are those of that daemon. */
+static const char *socket_among(int n, char *words[])
+{
+    const char *value, *path = NULL;
+
+    for (int i = 0; i < n; i++)
+        if (is_option(words[i]) && option_find(words[i], GLOBAL_OPTIONS, &value) == OPTION_SOCKET)
+            path = value != NULL ? value : i + 1 < n ? words[i + 1] : NULL;
+    return path;
+}
+
+static void offer_operands(const struct verb *verb, int n, char *words[], const char *prefix)
+{
+    switch (verb->words) {
+    case WORD_NONE:
+        break;
+    case WORD_VERB:
+        offer_verbs(prefix);
+        break;
+    case WORD_KIND:
+        offer_values(prefix, spec_keys[KEY_KIND].values);
+        break;
+    case WORD_LIVE_JOB:
+    case WORD_PAUSED_JOB:
+    case WORD_ANY_JOB:
+        offer_jobs(socket_among(n, words), prefix, verb->words);
+        break;
+    }
+}
+
+/* Bash splits at "=": drop these, so that a value follows its option. An "=" at the end begins an empty value. */
+static int drop_equals(int n, char *words[])
+{
+    static char empty[] = "";
+    int kept = 0;
+
+    for (int i = 0; i < n; i++)
+        if (strcmp(words[i], "=") != 0)
+            words[kept++] = words[i];
+    if (n > 0 && strcmp(words[n - 1], "=") == 0)
+        words[kept++] = empty;
+    return kept;
+}
+
+void complete(int n, char *words[])
+{
+    const char *value;
+
+    n = drop_equals(n, words);
+    if (n == 0)
+        return;
+    const char *prefix = words[--n]; // of now n complete words
+    int at = verb_index(n, words);
+    const struct verb *verb = at < n ? verb_find(words[at]) : NULL;
+    unsigned id = n > 0 && is_option(words[n - 1]) ? option_find(words[n - 1], UINT64_MAX, &value) : OPTION_COUNT;
+
+    if (id < OPTION_COUNT && value == NULL && option_takes(id) != NULL)
+        offer_value(prefix, id);
+    if (id < OPTION_COUNT && value == NULL && option_wants(id, NULL))
+        return;
+    if (prefix[0] == '-')
+        offer_options(prefix, GLOBAL_OPTIONS | (verb != NULL ? verb->options : 0));
+    else if (at >= n)
+        offer_verbs(prefix);
+    else if (verb != NULL)
+        offer_operands(verb, n, words, prefix);
+}

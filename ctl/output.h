@@ -1,0 +1,43 @@
+/*
+ * output - what twistyctl prints of the daemon's replies: for people (output_table.c, output_event.c) or as JSON
+ * (output_json.c).
+ *
+ * The values are those of io.twisty.Control. Everything goes to stdout; who calls looks for write errors. A member
+ * that is missing or of another type is printed as absent: the daemon may be newer or older than twistyctl.
+ */
+#ifndef TWISTYCTL_OUTPUT_H
+#define TWISTYCTL_OUTPUT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/* List columns; fixed by the first slice, so that a list of any length needs no more memory than a slice. */
+#define LIST_COLUMNS 9
+
+struct output {
+    const struct output_ops *ops;
+    bool quiet;
+    bool begun; // list: something is out
+    int widths[LIST_COLUMNS];
+};
+
+struct output_ops {
+    void (*added)(struct output *out, const json_t *jobs);
+    /* Jobs that were stopped, paused, ...; `removed`: they are no more. */
+    void (*steered)(struct output *out, const json_t *jobs, bool removed);
+    /* A slice of a list; `last`: it is the last one. */
+    void (*list)(struct output *out, const json_t *jobs, bool last);
+    void (*job)(struct output *out, const json_t *job);
+    void (*event)(struct output *out, const json_t *event);
+    void (*status)(struct output *out, const json_t *status);
+    void (*reloaded)(struct output *out, const json_t *result);
+    void (*done)(struct output *out);
+};
+
+extern const struct output_ops output_table;
+extern const struct output_ops output_json;
+
+/* An event as a line of the log: output_event.c. */
+void output_event_line(struct output *out, const json_t *event);
+
+#endif

@@ -1,0 +1,118 @@
+#include "daemon/spec.h"
+#include "daemon/text.h"
+#include "fields.h"
+#include "output.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What an event's line tells, besides event, job and id, and before the message. */
+enum {
+    TELL_KIND = 1, // and count
+    TELL_PROGRESS = 2,
+    TELL_COUNT = 4,
+    TELL_MISSED = 8,
+    TELL_MISSED_IF_ANY = 16,
+    TELL_ELAPSED = 32,
+    TELL_LOST = 64,
+};
+
+static const struct {
+    const char *word;
+    unsigned tells;
+} events[] = {
+    {"start", TELL_KIND},
+    {"tick", TELL_PROGRESS | TELL_MISSED_IF_ANY},
+    {"missed", TELL_PROGRESS | TELL_MISSED},
+    {"finish", TELL_COUNT | TELL_MISSED | TELL_ELAPSED},
+    {"stop", TELL_PROGRESS | TELL_MISSED | TELL_ELAPSED},
+    {"pause", TELL_PROGRESS},
+    {"resume", TELL_PROGRESS},
+    {"reset", TELL_PROGRESS},
+    {"failed", TELL_PROGRESS | TELL_MISSED | TELL_ELAPSED},
+    {"lost", TELL_LOST},
+};
+
+/* A logfmt pair; the value is quoted where a reader would otherwise not take it for one. */
+static void put_pair(const char *key, const char *value, bool quote)
+{
+    char escaped[4 * MESSAGE_LEN_MAX + 1] = "";
+
+    text_escape(escaped, sizeof escaped, 0, value);
+    quote |= value[0] == '\0' || strpbrk(value, " =") != NULL || strcmp(value, escaped) != 0;
+    printf(quote ? " %s=\"%s\"" : " %s=%s", key, escaped);
+}
+
+static void put_text(const json_t *event, const char *member, const char *key, bool quote)
+{
+    const char *value = text_of(event, member);
+    if (value != NULL)
+        put_pair(key, value, quote);
+}
+
+static void put_number(const json_t *event, const char *key)
+{
+    int64_t n;
+    if (number_of(event, key, &n))
+        printf(" %s=%" PRId64, key, n);
+}
+
+/* To the millisecond, as the log has it. */
+static void put_elapsed(const json_t *event)
+{
+    char span[QUANTITY_TEXT_MAX];
+    int64_t ns;
+
+    if (!number_of(event, "elapsedNsec", &ns) || ns < 0 || ns > SPAN_MAX)
+        return;
+    ns = (ns + NSEC_PER_MSEC / 2) / NSEC_PER_MSEC * NSEC_PER_MSEC;
+    put_pair("elapsed", span_format(ns, span, sizeof span), false);
+}
+
+/* How far the job is: a countdown says what is left, a loop how often it has ticked. */
+static void put_progress(const json_t *event)
+{
+    if (has_word(event, "kind", "countdown"))
+        put_number(event, "left");
+    else
+        put_number(event, "tick");
+    put_number(event, "count");
+}
+
+static void put_details(const json_t *event, unsigned tells)
+{
+    bool once = has_word(event, "kind", "once"); // its one tick needs no counting
+
+    if (tells & TELL_KIND)
+        put_text(event, "kind", "kind", false);
+    if ((tells & TELL_PROGRESS) && !once)
+        put_progress(event);
+    if ((tells & TELL_COUNT) || ((tells & TELL_KIND) && !once))
+        put_number(event, "count");
+    if ((tells & TELL_MISSED) || ((tells & TELL_MISSED_IF_ANY) && number_or_zero(event, "missed") > 0))
+        put_number(event, "missed");
+    if (tells & TELL_ELAPSED)
+        put_elapsed(event);
+    if (tells & TELL_LOST)
+        put_number(event, "lost");
+}
+
+void output_event_line(struct output *out, const json_t *event)
+{
+    bool failed = has_word(event, "event", "failed");
+    const char *word = text_of(event, "event");
+    char shown[64] = "";
+
+    (void)out;
+    text_escape(shown, sizeof shown, 0, word != NULL ? word : "?");
+    fputs(shown, stdout);
+    put_text(event, "name", "job", false);
+    put_number(event, "id");
+    for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+        if (has_word(event, "event", events[i].word))
+            put_details(event, events[i].tells);
+    put_text(event, "reason", failed ? "reason" : "why", failed);
+    put_text(event, "message", "msg", true);
+    putchar('\n');
+}

@@ -1,0 +1,59 @@
+#include "output.h"
+
+#include <stdio.h>
+
+/* One value on one line. */
+static void put(const json_t *value)
+{
+    json_dumpf(value, stdout, JSON_COMPACT);
+    putchar('\n');
+}
+
+static void put_done(struct output *out)
+{
+    (void)out;
+    puts("{}");
+}
+
+/* An array with a job on each line, which may come in slices. */
+static void put_slice(struct output *out, const json_t *jobs, bool last)
+{
+    size_t i;
+    json_t *job;
+
+    json_array_foreach (jobs, i, job) {
+        fputs(out->begun ? ",\n" : "[\n", stdout);
+        json_dumpf(job, stdout, JSON_COMPACT);
+        out->begun = true;
+    }
+    if (last)
+        puts(out->begun ? "\n]" : "[]");
+}
+
+static void put_added(struct output *out, const json_t *jobs)
+{
+    put_slice(out, jobs, true);
+}
+
+static void put_steered(struct output *out, const json_t *jobs, bool removed)
+{
+    (void)removed;
+    put_slice(out, jobs, true);
+}
+
+static void put_value(struct output *out, const json_t *value)
+{
+    (void)out;
+    put(value);
+}
+
+const struct output_ops output_json = {
+    .added = put_added,
+    .steered = put_steered,
+    .list = put_slice,
+    .job = put_value,
+    .event = put_value,
+    .status = put_value,
+    .reloaded = put_value,
+    .done = put_done,
+};

@@ -1,0 +1,511 @@
+#include "output.h"
+
+#include "daemon/spec.h"
+#include "daemon/text.h"
+#include "fields.h"
+#include "say.h"
+
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* What does not fit is cut; a name has at most 40 characters. */
+#define CELL_MAX 64
+
+static void put_text(const char *text)
+{
+    say_text(stdout, text != NULL ? text : "-");
+}
+
+static void put_span(const char *before, int64_t ns)
+{
+    char buf[SPAN_HUMAN_MAX];
+    printf("%s%s", before, span_human(ns > 0 ? ns : 0, buf, sizeof buf));
+}
+
+static void put_clock_time(int64_t usec)
+{
+    time_t seconds = (time_t)(usec / 1000000);
+    struct tm tm;
+    char buf[32];
+
+    if (localtime_r(&seconds, &tm) != NULL && strftime(buf, sizeof buf, "%Y-%m-%d %H:%M:%S", &tm) > 0)
+        fputs(buf, stdout);
+}
+
+/* When the job will have done all its ticks if nobody steers it, from its start; false for one without an end. */
+static bool job_length(const json_t *job, int64_t *out)
+{
+    const char *text = text_of(job, "rate"), *why;
+    struct rate rate;
+    int64_t count;
+
+    if (text == NULL || !number_of(job, "count", &count) || count < 0 || rate_parse(text, &rate, &why) < 0)
+        return false;
+    if (has_word(job, "kind", "loop") && is_true(job, "immediate") && count > 0)
+        count--; // its first tick comes at its start
+    int64_t ticking = rate_due(rate, (uint64_t)count), delay = number_or_zero(job, "delayNsec");
+    if (ticking > SPAN_MAX - delay)
+        return false;
+    *out = delay + ticking;
+    return true;
+}
+
+static void put_once_plan(int64_t delay)
+{
+    if (delay > 0)
+        put_span("one tick, in ", delay);
+    else
+        fputs("one tick, now", stdout);
+}
+
+/* "5 ticks, one every 2s (0.5/s), done in 10s" */
+static void put_plan(const json_t *job)
+{
+    int64_t count, length, delay = number_or_zero(job, "delayNsec");
+    const char *ticks = "a tick every ";
+
+    if (has_word(job, "kind", "once")) {
+        put_once_plan(delay);
+        return;
+    }
+    if (number_of(job, "count", &count)) {
+        if (count == 0) {
+            fputs("no ticks, finished at once", stdout);
+            return;
+        }
+        printf("%" PRId64, count);
+        ticks = count == 1 ? " tick of " : " ticks, one every ";
+    }
+    put_span(ticks, number_or_zero(job, "intervalNsec"));
+    fputs(" (", stdout);
+    put_text(text_of(job, "rate"));
+    fputs(")", stdout);
+    if (delay > 0)
+        put_span(", starting in ", delay);
+    if (job_length(job, &length))
+        put_span(", done in ", length);
+    else
+        fputs(", until it is stopped", stdout);
+}
+
+/* "running, 3 of 5 left, next in 1.2s" */
+static void put_progress(const json_t *job)
+{
+    int64_t count, left, next;
+
+    put_text(text_of(job, "state"));
+    if (has_word(job, "kind", "once"))
+        ;
+    else if (!number_of(job, "count", &count) || !number_of(job, "left", &left))
+        printf(" after %" PRId64 " tick%s", number_or_zero(job, "ticks"), number_or_zero(job, "ticks") == 1 ? "" : "s");
+    else if (!has_word(job, "state", "finished"))
+        printf(", %" PRId64 " of %" PRId64 " left", left, count);
+    if (number_of(job, "nextNsec", &next))
+        put_span(", next in ", next);
+}
+
+static bool is_fresh(const json_t *job)
+{
+    return number_or_zero(job, "ticks") == 0 && number_or_zero(job, "missed") == 0 &&
+           (has_word(job, "state", "waiting") || has_word(job, "state", "running"));
+}
+
+static void put_added(struct output *out, const json_t *jobs)
+{
+    size_t i;
+    json_t *job;
+
+    json_array_foreach (jobs, i, job) {
+        put_text(text_of(job, "name"));
+        if (!out->quiet) {
+            fputs(": ", stdout);
+            if (is_fresh(job))
+                put_plan(job);
+            else
+                put_progress(job);
+        }
+        putchar('\n');
+    }
+}
+
+static void put_steered(struct output *out, const json_t *jobs, bool removed)
+{
+    size_t i;
+    json_t *job;
+
+    if (out->quiet)
+        return;
+    json_array_foreach (jobs, i, job) {
+        put_text(text_of(job, "name"));
+        fputs(": ", stdout);
+        if (removed)
+            fputs("removed", stdout);
+        else
+            put_progress(job);
+        putchar('\n');
+    }
+    if (json_array_size(jobs) == 0)
+        puts("no jobs");
+}
+
+struct row {
+    char cell[LIST_COLUMNS][CELL_MAX];
+};
+
+enum column {
+    COLUMN_NAME,
+    COLUMN_KIND,
+    COLUMN_STATE,
+    COLUMN_LEFT,
+    COLUMN_TICKS,
+    COLUMN_MISSED,
+    COLUMN_RATE,
+    COLUMN_EVERY,
+    COLUMN_NEXT,
+};
+
+static const struct row headings = {{
+    [COLUMN_NAME] = "NAME",
+    [COLUMN_KIND] = "KIND",
+    [COLUMN_STATE] = "STATE",
+    [COLUMN_LEFT] = "LEFT",
+    [COLUMN_TICKS] = "TICKS",
+    [COLUMN_MISSED] = "MISSED",
+    [COLUMN_RATE] = "RATE",
+    [COLUMN_EVERY] = "EVERY",
+    [COLUMN_NEXT] = "NEXT",
+}};
+
+static void set_text(char *cell, const char *text)
+{
+    if (text == NULL)
+        text = "-";
+    cell[0] = '\0';
+    text_escape(cell, CELL_MAX, 0, text);
+}
+
+static void set_span(char *cell, const json_t *job, const char *key)
+{
+    int64_t ns;
+
+    if (number_of(job, key, &ns))
+        span_human(ns > 0 ? ns : 0, cell, CELL_MAX);
+    else
+        set_text(cell, NULL);
+}
+
+static void fill_row(struct row *row, const json_t *job)
+{
+    int64_t count, left;
+
+    set_text(row->cell[COLUMN_NAME], text_of(job, "name"));
+    set_text(row->cell[COLUMN_KIND], text_of(job, "kind"));
+    set_text(row->cell[COLUMN_STATE], text_of(job, "state"));
+    if (number_of(job, "count", &count) && number_of(job, "left", &left))
+        snprintf(row->cell[COLUMN_LEFT], CELL_MAX, "%" PRId64 "/%" PRId64, left, count);
+    else
+        set_text(row->cell[COLUMN_LEFT], NULL);
+    snprintf(row->cell[COLUMN_TICKS], CELL_MAX, "%" PRId64, number_or_zero(job, "ticks"));
+    snprintf(row->cell[COLUMN_MISSED], CELL_MAX, "%" PRId64, number_or_zero(job, "missed"));
+    set_text(row->cell[COLUMN_RATE], text_of(job, "rate"));
+    set_span(row->cell[COLUMN_EVERY], job, "intervalNsec");
+    set_span(row->cell[COLUMN_NEXT], job, "nextNsec");
+}
+
+static void widen(struct output *out, const struct row *row)
+{
+    for (size_t c = 0; c < LIST_COLUMNS; c++)
+        if ((int)strlen(row->cell[c]) > out->widths[c])
+            out->widths[c] = (int)strlen(row->cell[c]);
+}
+
+static void put_row(const struct output *out, const struct row *row)
+{
+    size_t c;
+
+    for (c = 0; c < LIST_COLUMNS - 1; c++) {
+        bool number = c == COLUMN_LEFT || c == COLUMN_TICKS || c == COLUMN_MISSED;
+        printf("%*s  ", number ? out->widths[c] : -out->widths[c], row->cell[c]);
+    }
+    puts(row->cell[c]);
+}
+
+static void begin_list(struct output *out, const json_t *jobs)
+{
+    size_t i;
+    json_t *job;
+
+    if (!out->quiet)
+        widen(out, &headings);
+    json_array_foreach (jobs, i, job) {
+        struct row row = {0};
+        fill_row(&row, job);
+        widen(out, &row);
+    }
+    if (!out->quiet)
+        put_row(out, &headings);
+    out->begun = true;
+}
+
+static void put_list(struct output *out, const json_t *jobs, bool last)
+{
+    size_t i;
+    json_t *job;
+
+    if (!out->begun && json_array_size(jobs) > 0)
+        begin_list(out, jobs);
+    json_array_foreach (jobs, i, job) {
+        struct row row = {0};
+        fill_row(&row, job);
+        put_row(out, &row);
+    }
+    if (last && !out->begun && !out->quiet)
+        puts("no jobs");
+}
+
+static void put_key(const char *key)
+{
+    printf("%-12s", key);
+}
+
+static void put_field(const char *key, const char *text)
+{
+    put_key(key);
+    put_text(text);
+    putchar('\n');
+}
+
+__attribute__((format(printf, 2, 3))) static void put_field_format(const char *key, const char *format, ...)
+{
+    va_list args;
+
+    put_key(key);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+}
+
+static void put_schedule_fields(const json_t *job)
+{
+    int64_t n;
+
+    if (text_of(job, "rate") != NULL) {
+        if (number_of(job, "count", &n))
+            put_field_format("count", "%" PRId64, n);
+        else
+            put_field("count", "without end");
+        if (number_of(job, "left", &n))
+            put_field_format("left", "%" PRId64, n);
+    }
+    put_field_format("ticks", "%" PRId64, number_or_zero(job, "ticks"));
+    put_key("missed");
+    printf("%" PRId64 " (", number_or_zero(job, "missed"));
+    put_text(text_of(job, "missedPolicy"));
+    puts(")");
+    if (text_of(job, "rate") != NULL) {
+        put_field("rate", text_of(job, "rate"));
+        put_field("interval", text_of(job, "interval"));
+    }
+    put_field("delay", text_of(job, "delay"));
+    if (has_word(job, "kind", "loop"))
+        put_field("immediate", is_true(job, "immediate") ? "yes" : "no");
+    put_field("background", is_true(job, "background") ? "yes" : "no");
+    put_field("report", text_of(job, "report"));
+}
+
+static void put_owner(const json_t *job)
+{
+    int64_t uid;
+
+    if (!number_of(job, "owner", &uid))
+        return;
+    const struct passwd *user = getpwuid((uid_t)uid);
+    put_key("owner");
+    if (user != NULL) {
+        put_text(user->pw_name);
+        printf(" (%" PRId64 ")\n", uid);
+    } else {
+        printf("%" PRId64 "\n", uid);
+    }
+}
+
+static void put_next(const json_t *object, const char *name)
+{
+    int64_t ns, usec;
+
+    if (!number_of(object, "nextNsec", &ns))
+        return;
+    put_key("next");
+    if (name != NULL) {
+        put_text(name);
+        putchar(' ');
+    }
+    put_span("in ", ns);
+    if (number_of(object, "nextUsec", &usec)) {
+        fputs(", at ", stdout);
+        put_clock_time(usec);
+    }
+    putchar('\n');
+}
+
+static void put_time_fields(const json_t *job)
+{
+    int64_t n;
+
+    if (number_of(job, "startUsec", &n)) {
+        put_key("started");
+        put_clock_time(n);
+        putchar('\n');
+    }
+    if (number_of(job, "elapsedNsec", &n)) {
+        put_key("elapsed");
+        put_span("", n);
+        putchar('\n');
+    }
+    put_next(job, NULL);
+}
+
+static void put_job(struct output *out, const json_t *job)
+{
+    (void)out;
+    put_field("name", text_of(job, "name"));
+    put_field_format("id", "%" PRId64, number_or_zero(job, "id"));
+    put_field("kind", text_of(job, "kind"));
+    put_field("state", text_of(job, "state"));
+    if (text_of(job, "reason") != NULL)
+        put_field("reason", text_of(job, "reason"));
+    put_schedule_fields(job);
+    if (text_of(job, "message") != NULL)
+        put_field("message", text_of(job, "message"));
+    put_field("source", text_of(job, "source"));
+    put_owner(job);
+    put_time_fields(job);
+}
+
+/* ["a", "b"] as "a, b" */
+static void put_words(const json_t *words)
+{
+    size_t i;
+    json_t *word;
+
+    json_array_foreach (words, i, word) {
+        if (i > 0)
+            fputs(", ", stdout);
+        put_text(json_string_value(word));
+    }
+}
+
+static void put_loop_source(const json_t *source)
+{
+    int64_t number;
+
+    fputs("  ", stdout);
+    put_text(text_of(source, "purpose"));
+    if (text_of(source, "detail") != NULL) {
+        putchar(' ');
+        put_text(text_of(source, "detail"));
+    }
+    fputs(": ", stdout);
+    put_words(json_object_get(source, "waitsFor"));
+    if (number_of(source, "number", &number))
+        printf(" (%" PRId64 ")", number);
+    putchar('\n');
+}
+
+static void put_counts(const json_t *status)
+{
+    const json_t *counts = json_object_get(status, "jobs");
+
+    put_field_format("jobs",
+                     "%" PRId64 " live (%" PRId64 " in the foreground, %" PRId64 " paused), %" PRId64
+                     " listed, %" PRId64 " since the start",
+                     number_or_zero(counts, "live"), number_or_zero(counts, "foreground"),
+                     number_or_zero(counts, "paused"), number_or_zero(counts, "listed"),
+                     number_or_zero(counts, "ever"));
+    put_field_format("ticks", "%" PRId64 ", %" PRId64 " missed", number_or_zero(status, "ticks"),
+                     number_or_zero(status, "missed"));
+}
+
+static void put_log_fields(const json_t *status)
+{
+    put_key("log");
+    put_text(text_of(status, "logTarget"));
+    printf(", %" PRId64 " ticks suppressed, %" PRId64 " lines lost\n", number_or_zero(status, "suppressed"),
+           number_or_zero(status, "logLost"));
+}
+
+static void put_loop(const json_t *loop)
+{
+    size_t i;
+    json_t *source;
+
+    if (!json_is_array(loop))
+        return;
+    puts("the loop waits for");
+    json_array_foreach (loop, i, source) {
+        put_loop_source(source);
+    }
+}
+
+static void put_status(struct output *out, const json_t *status)
+{
+    (void)out;
+    fputs("twistyd ", stdout);
+    put_text(text_of(status, "version"));
+    printf(", pid %" PRId64, number_or_zero(status, "pid"));
+    put_span(", up ", number_or_zero(status, "uptimeNsec"));
+    putchar('\n');
+    put_field("socket", text_of(status, "socket"));
+    put_field("config", text_of(status, "configuration") != NULL ? text_of(status, "configuration") : "none");
+    put_field("backend", text_of(status, "backend"));
+    put_field("clock", text_of(status, "clock"));
+    put_log_fields(status);
+    put_counts(status);
+    put_next(status, text_of(status, "nextName"));
+    put_field_format("clients", "%" PRId64, number_or_zero(status, "connections"));
+    put_field("exits", is_true(status, "exitWhenDone") ? "when every job has ended" : "when it is told to");
+    put_loop(json_object_get(status, "loop"));
+}
+
+static void put_changes(const char *word, const json_t *names)
+{
+    size_t i;
+    json_t *name;
+
+    json_array_foreach (names, i, name) {
+        printf("%-10s", word);
+        put_text(json_string_value(name));
+        putchar('\n');
+    }
+}
+
+static void put_reloaded(struct output *out, const json_t *result)
+{
+    if (out->quiet)
+        return;
+    put_changes("added", json_object_get(result, "added"));
+    put_changes("changed", json_object_get(result, "changed"));
+    put_changes("removed", json_object_get(result, "removed"));
+    printf("%-10s%" PRId64 "\n", "unchanged", number_or_zero(result, "unchanged"));
+}
+
+static void put_done(struct output *out)
+{
+    (void)out;
+}
+
+const struct output_ops output_table = {
+    .added = put_added,
+    .steered = put_steered,
+    .list = put_list,
+    .job = put_job,
+    .event = output_event_line,
+    .status = put_status,
+    .reloaded = put_reloaded,
+    .done = put_done,
+};

@@ -1,0 +1,23 @@
+/*
+ * say - words for people: one-line errors, and text from outside made harmless for a terminal, rounded spans.
+ */
+#ifndef TWISTYCTL_SAY_H
+#define TWISTYCTL_SAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Enough for every span_human(). */
+#define SPAN_HUMAN_MAX 32
+
+/* "twistyctl: ..." on stderr. Whatever was formatted into it stays on that one line. */
+void say_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Write text; when it has control characters or is not UTF-8, escaped as the log has it. */
+void say_text(FILE *file, const char *text);
+
+/* A span rounded for reading: three digits below a minute, above it two units. ns >= 0. Returns buf. */
+char *span_human(int64_t ns, char *buf, size_t size);
+
+#endif

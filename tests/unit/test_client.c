@@ -1,0 +1,252 @@
+/* The connection to the daemon: frames in any pieces, silence, hang-ups and junk. */
+#include "ctl/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* Short, because the tests wait for it; nothing else depends on it. */
+#define TIMEOUT_MS 20
+
+/* Longer than any test takes. */
+#define PATIENCE_MS 10000
+
+struct fixture {
+    char dir[64];
+    char path[CLIENT_PATH_MAX];
+    int listen_fd;
+    int peer_fd; // the daemon's end
+    struct client *client;
+};
+
+static void open_client(struct fixture *f, int timeout_ms)
+{
+    assert_int_equal(client_open(f->path, timeout_ms, &f->client), 0);
+    f->peer_fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(f->peer_fd >= 0);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    snprintf(f->dir, sizeof f->dir, "/tmp/twisty-client.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->path, sizeof f->path, "%s/s", f->dir);
+    memcpy(address.sun_path, f->path, strlen(f->path) + 1);
+    f->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    f->peer_fd = -1;
+    assert_int_equal(bind(f->listen_fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(f->listen_fd, 0), 0);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    client_close(f->client);
+    close(f->listen_fd);
+    if (f->peer_fd >= 0)
+        close(f->peer_fd);
+    unlink(f->path);
+    rmdir(f->dir);
+    free(f);
+    return 0;
+}
+
+static void tell(const struct fixture *f, const char *bytes, size_t len)
+{
+    assert_int_equal(send(f->peer_fd, bytes, len, MSG_NOSIGNAL), len);
+}
+
+static void calls_are_sent_whole(void **state)
+{
+    struct fixture *f = *state;
+    static const char expected[] =
+        "{\"method\":\"io.twisty.Control.List\",\"more\":true,\"parameters\":{\"all\":true}}";
+    char got[256];
+
+    open_client(f, PATIENCE_MS);
+    assert_int_equal(client_call(f->client, "List", json_pack("{s:b}", "all", 1), VARLINK_MORE), 0);
+    assert_int_equal(recv(f->peer_fd, got, sizeof got, 0), sizeof expected);
+    assert_memory_equal(got, expected, sizeof expected);
+}
+
+static void replies_come_in_any_pieces(void **state)
+{
+    struct fixture *f = *state;
+    static const char stream[] = "{\"parameters\":{\"n\":1},\"continues\":true}\0{\"parameters\":{\"n\":2}}";
+    struct varlink_reply reply;
+
+    open_client(f, TIMEOUT_MS);
+    for (size_t cut = 0; cut <= sizeof stream; cut++) {
+        tell(f, stream, cut);
+        tell(f, stream + cut, sizeof stream - cut);
+        for (int n = 1; n <= 2; n++) {
+            assert_int_equal(client_receive(f->client, &reply), 0);
+            assert_int_equal(json_integer_value(json_object_get(reply.parameters, "n")), n);
+            assert_int_equal(reply.continues, n == 1);
+            varlink_reply_clear(&reply);
+        }
+    }
+    assert_int_equal(client_receive(f->client, &reply), -ETIMEDOUT);
+    tell(f, "{\"par", 5);
+    assert_int_equal(client_receive(f->client, &reply), -ETIMEDOUT);
+    tell(f, "ameters\":{\"n\":3}}", 18);
+    assert_int_equal(client_receive(f->client, &reply), 0);
+    assert_int_equal(json_integer_value(json_object_get(reply.parameters, "n")), 3);
+    varlink_reply_clear(&reply);
+}
+
+/* Larger than every buffer, so that it has to grow, and written while it is read. */
+static void long_replies_are_received(void **state)
+{
+    struct fixture *f = *state;
+    const size_t size = 1u << 20;
+    struct varlink_reply reply;
+
+    open_client(f, PATIENCE_MS);
+    pid_t child = fork();
+    if (child == 0) {
+        char *text = malloc(size);
+        size_t len = 0;
+        memset(text, 'x', size);
+        char *message = varlink_encode_reply(json_pack("{s:s%}", "t", text, size), false, &len);
+        for (size_t sent = 0; sent < len;)
+            sent += (size_t)send(f->peer_fd, message + sent, len - sent, MSG_NOSIGNAL);
+        _exit(0);
+    }
+    assert_true(child > 0);
+    assert_int_equal(client_receive(f->client, &reply), 0);
+    assert_int_equal(json_string_length(json_object_get(reply.parameters, "t")), size);
+    varlink_reply_clear(&reply);
+}
+
+static void junk_is_told_from_replies(void **state)
+{
+    struct fixture *f = *state;
+    static const char junk[] = "SSH-2.0-OpenSSH_9.2\r\n";
+    struct varlink_reply reply;
+
+    open_client(f, PATIENCE_MS);
+    tell(f, junk, sizeof junk);
+    assert_int_equal(client_receive(f->client, &reply), -EBADMSG);
+}
+
+static void a_hang_up_is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct varlink_reply reply;
+
+    open_client(f, PATIENCE_MS);
+    tell(f, "{\"parameters\":{}", 16);
+    close(f->peer_fd);
+    f->peer_fd = -1;
+    assert_int_equal(client_receive(f->client, &reply), -ECONNRESET);
+}
+
+/* A daemon that takes no more connections says so first: its words must not be lost with the call. */
+static void last_words_are_heard(void **state)
+{
+    struct fixture *f = *state;
+    static const char words[] = "{\"error\":\"io.twisty.Control.LimitReached\"}";
+    struct varlink_reply reply;
+
+    open_client(f, PATIENCE_MS);
+    tell(f, words, sizeof words);
+    close(f->peer_fd);
+    f->peer_fd = -1;
+    assert_int_equal(client_call(f->client, "Status", NULL, 0), 0);
+    assert_int_equal(client_receive(f->client, &reply), 0);
+    assert_string_equal(reply.error, "io.twisty.Control.LimitReached");
+    varlink_reply_clear(&reply);
+}
+
+static void a_call_that_is_too_long_is_not_sent(void **state)
+{
+    struct fixture *f = *state;
+    char *text = malloc(VARLINK_MESSAGE_MAX);
+    char byte;
+
+    open_client(f, PATIENCE_MS);
+    memset(text, 'x', VARLINK_MESSAGE_MAX);
+    json_t *parameters = json_pack("{s:s%}", "t", text, (size_t)VARLINK_MESSAGE_MAX);
+    free(text);
+    assert_int_equal(client_call(f->client, "Stop", parameters, 0), -EMSGSIZE);
+    assert_int_equal(recv(f->peer_fd, &byte, 1, MSG_DONTWAIT), -1);
+}
+
+static void a_full_backlog_times_out(void **state)
+{
+    struct fixture *f = *state;
+    struct client *extra = NULL;
+    int r;
+
+    assert_int_equal(client_open(f->path, TIMEOUT_MS, &f->client), 0);
+    r = client_open(f->path, TIMEOUT_MS, &extra);
+    client_close(extra);
+    assert_int_equal(r, -ETIMEDOUT);
+}
+
+/* While it follows a stream, nobody at the other end of our output is a reason to stop. */
+static void a_closed_output_ends_the_stream(void **state)
+{
+    struct fixture *f = *state;
+    struct varlink_reply reply;
+    int fds[2];
+
+    open_client(f, TIMEOUT_MS);
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    client_follow(f->client, fds[1]);
+    tell(f, "{}", 3);
+    assert_int_equal(client_receive(f->client, &reply), 0);
+    varlink_reply_clear(&reply);
+    close(fds[0]);
+    assert_int_equal(client_receive(f->client, &reply), -EPIPE);
+    close(fds[1]);
+}
+
+static void nobody_there_is_told(void **state)
+{
+    struct fixture *f = *state;
+    char path[CLIENT_PATH_MAX + 8];
+    struct client *client;
+
+    memset(path, 'x', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    assert_int_equal(client_open(path, TIMEOUT_MS, &client), -ENAMETOOLONG);
+    assert_int_equal(client_open("/nowhere/at/all", TIMEOUT_MS, &client), -ENOENT);
+    close(f->listen_fd);
+    assert_int_equal(client_open(f->path, TIMEOUT_MS, &client), -ECONNREFUSED);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(calls_are_sent_whole),
+        TEST(replies_come_in_any_pieces),
+        TEST(long_replies_are_received),
+        TEST(junk_is_told_from_replies),
+        TEST(a_hang_up_is_told),
+        TEST(last_words_are_heard),
+        TEST(a_call_that_is_too_long_is_not_sent),
+        TEST(a_full_backlog_times_out),
+        TEST(a_closed_output_ends_the_stream),
+        TEST(nobody_there_is_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
