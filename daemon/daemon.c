@@ -456,24 +456,37 @@ static int socket_path(const struct daemon_options *options, char *buf, size_t s
     return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
-static int make_control(struct daemon *d, char *why, size_t size)
+/* The socket that the service manager passed, or else the place for one of our own. */
+static int find_socket(const struct daemon *d, struct control_config *config, char *path, size_t path_size, char *why,
+                       size_t size)
 {
-    const struct control_hooks hooks = {.message = on_message, .room = on_room, .closed = on_closed, .ctx = d};
-    char path[512];
-    struct control_config config = {
-        .path = path, .max_connections = CONNECTIONS_MAX, .max_connections_uid = d->config->daemon.max_connections};
-
-    int r = socket_path(&d->options, path, sizeof path);
+    config->path = path;
+    config->listen_fd = service_listen_fd(d->service);
+    if (config->listen_fd >= 0) {
+        snprintf(path, path_size, "inherited socket"); // unless it has a name of its own
+        return 0;
+    }
+    if (config->listen_fd != -ENOENT)
+        return fail(why, size, config->listen_fd,
+                    "the service manager passed something else than one listening Unix stream socket");
+    config->listen_fd = -1;
+    int r = socket_path(&d->options, path, path_size);
     if (r < 0)
         return fail(why, size, r, "no place for the control socket: %s; name one with --socket",
                     r == -ENOENT ? "$XDG_RUNTIME_DIR is not set" : "the path is too long");
-    config.listen_fd = service_listen_fd(d->service);
-    if (config.listen_fd == -ENOENT)
-        config.listen_fd = -1;
-    else if (config.listen_fd < 0)
-        return fail(why, size, config.listen_fd,
-                    "the service manager passed something else than one listening "
-                    "Unix stream socket");
+    return 0;
+}
+
+static int make_control(struct daemon *d, char *why, size_t size)
+{
+    const struct control_hooks hooks = {.message = on_message, .room = on_room, .closed = on_closed, .ctx = d};
+    struct control_config config = {.max_connections = CONNECTIONS_MAX,
+                                    .max_connections_uid = d->config->daemon.max_connections};
+    char path[512];
+
+    int r = find_socket(d, &config, path, sizeof path, why, size);
+    if (r < 0)
+        return r;
     char *refusal = methods_refusal(config.max_connections_uid, &config.refusal_len);
     if (refusal == NULL)
         return fail(why, size, -ENOMEM, "out of memory");
