@@ -83,8 +83,12 @@ static void send_status(struct daemon *d, int64_t now)
         time_of_day(d, due, when, sizeof when);
         snprintf(text + n, sizeof text - (size_t)n, ", next is %s at %s", next->spec.name, when);
     }
-    if (strcmp(text, d->status) != 0 && service_notify(d->service, "STATUS=%s", text) == 0)
+    if (strcmp(text, d->status) == 0)
+        return;
+    if (service_notify(d->service, "STATUS=%s", text) == 0)
         memcpy(d->status, text, sizeof text);
+    else
+        d->status_stale = true; // and with it goes what service.c may have kept
 }
 
 static void notify_ready(struct daemon *d)
