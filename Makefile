@@ -80,6 +80,9 @@ $(B)/tests/%: tests/unit/%.c $(LIB) $(CTL_LIB)
 	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) -Wno-missing-prototypes -MMD -MP $(LDFLAGS) -o $@ $< \
 		$(LIB) $(CTL_LIB) $(PKG_LIBS) -lcmocka
 
+# This one makes each allocation fail in turn.
+$(B)/tests/test_nomem: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=reallocarray,--wrap=strdup
+
 -include $(wildcard $(B)/daemon/*.d $(B)/ctl/*.d $(B)/tests/*.d)
 
 # What the build needs, then what the tests and lint need.

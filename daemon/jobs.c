@@ -181,7 +181,7 @@ static int reserve(struct jobs *jobs, size_t n)
     return r < 0 ? r : names_reserve(jobs->names, wanted);
 }
 
-/* Let go of an entry: of everything that knows it, then of its memory. Its name may already be another's. */
+/* Let go of an ended entry: of everything that knows it, then of its memory. Its name may already be another's. */
 static void forget(struct jobs *jobs, struct entry *e)
 {
     struct jobs_cursor *cursor;
@@ -190,7 +190,6 @@ static void forget(struct jobs *jobs, struct entry *e)
     LIST_FOREACH (cursor, &jobs->cursors, link)
         if (cursor->next == &e->job)
             cursor->next = (struct job *)TAILQ_NEXT(e, by_id_link);
-    account(jobs, &e->job, -1);
     if (e->in_ended) {
         TAILQ_REMOVE(&jobs->ended, e, ended_link);
         jobs->n_ended--;
@@ -221,18 +220,20 @@ static char *make_name(const struct jobs *jobs, enum job_kind kind, uint64_t id)
     return strdup(name);
 }
 
+/* The id of an entry while its batch is prepared: later than any that is listed. */
+#define ID_UNKNOWN UINT64_MAX
+
 /*
- * First half of adding one: an entry that shares the spec's texts and holds its name. *out is NULL when the job that
- * has the name shall stay (ADD_IF_ABSENT). Undone by retract().
+ * First half of adding one: an entry that shares the spec's texts, and has its name if it brings one. *out is NULL
+ * when the job that has the name shall stay (ADD_IF_ABSENT). Undone by retract().
  */
-static int prepare(struct jobs *jobs, const struct jobs_add *add, size_t i, uint64_t first_id, uint64_t id,
-                   struct entry **out)
+static int prepare(struct jobs *jobs, const struct jobs_add *add, size_t i, struct entry **out)
 {
     const struct job_spec *spec = &add->specs[i];
     struct job *holder = spec->name != NULL ? names_get(jobs->names, spec->name) : NULL;
 
     *out = NULL;
-    if (holder != NULL && holder->id >= first_id) // of this batch
+    if (holder != NULL && holder->id == ID_UNKNOWN) // twice in this batch
         return -EEXIST;
     if (holder != NULL && !job_ended(holder)) {
         if (add->mode == ADD_NEW)
@@ -244,14 +245,11 @@ static int prepare(struct jobs *jobs, const struct jobs_add *add, size_t i, uint
     if (e == NULL)
         return -ENOMEM;
     e->job.spec = *spec;
-    e->job.id = id;
+    e->job.id = ID_UNKNOWN;
     e->job.owner = add->owner;
     e->job.source = add->source;
-    if (spec->name == NULL && (e->job.spec.name = make_name(jobs, spec->kind, id)) == NULL) {
-        free(e);
-        return -ENOMEM;
-    }
-    e->displaced = (struct entry *)names_put(jobs->names, &e->job);
+    if (spec->name != NULL)
+        e->displaced = (struct entry *)names_put(jobs->names, &e->job);
     *out = e;
     return 0;
 }
@@ -265,6 +263,27 @@ static void retract(struct jobs *jobs, const struct job_spec *spec, struct entry
     if (spec->name == NULL)
         free(e->job.spec.name);
     free(e);
+}
+
+/* Give the batch its ids, and names where there are none: now that no spec can ask for a name that was made. */
+static int number(struct jobs *jobs, struct entry **entries, size_t n)
+{
+    uint64_t id = jobs->next_id;
+
+    for (size_t i = 0; i < n; i++) {
+        struct entry *e = entries[i];
+        if (e == NULL)
+            continue;
+        e->job.id = id++;
+        if (e->job.spec.name != NULL)
+            continue;
+        e->job.spec.name = make_name(jobs, e->job.spec.kind, e->job.id);
+        if (e->job.spec.name == NULL)
+            return -ENOMEM;
+        names_put(jobs->names, &e->job);
+    }
+    jobs->next_id = id;
+    return 0;
 }
 
 /* Second half: take the entry in, and start the job. Cannot fail. */
@@ -288,23 +307,25 @@ static void take_in(struct jobs *jobs, struct entry *e, struct job_spec *spec, i
     stepped(jobs, e, now, &events);
 }
 
+/* All of the first halves, or none. */
 static int prepare_all(struct jobs *jobs, const struct jobs_add *add, struct entry **entries, size_t *failed)
 {
-    uint64_t id = jobs->next_id;
+    size_t more = 0;
+    int r = 0;
 
-    for (size_t i = 0; i < add->n; i++) {
-        int r = prepare(jobs, add, i, jobs->next_id, id, &entries[i]);
-        if (r < 0) {
-            *failed = i;
-            while (i-- > 0)
-                if (entries[i] != NULL)
-                    retract(jobs, &add->specs[i], entries[i]);
-            return r;
-        }
-        id += entries[i] != NULL;
+    for (size_t i = 0; r == 0 && i < add->n; i++) {
+        r = prepare(jobs, add, i, &entries[i]);
+        more += entries[i] != NULL && entries[i]->displaced == NULL;
+        *failed = i;
     }
-    jobs->next_id = id;
-    return 0;
+    if (r == 0 && more > 0 && more + jobs->counts.listed > jobs->config.max_jobs)
+        r = -ENOSPC;
+    if (r == 0)
+        r = number(jobs, entries, add->n);
+    for (size_t i = 0; r < 0 && i < add->n; i++)
+        if (entries[i] != NULL)
+            retract(jobs, &add->specs[i], entries[i]);
+    return r;
 }
 
 int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct job **jobs_out, size_t *failed)
@@ -312,8 +333,6 @@ int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct 
     *failed = 0;
     if (add->n == 0)
         return 0;
-    if (add->n > jobs->config.max_jobs || jobs->counts.listed > jobs->config.max_jobs - add->n)
-        return -ENOSPC;
     int r = reserve(jobs, add->n);
     if (r < 0)
         return r;

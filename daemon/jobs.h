@@ -58,8 +58,8 @@ struct jobs_add {
 
 /*
  * Add a batch, all or nothing. On success jobs_out[i], where the caller gives an array of n, is the job of specs[i].
- * -EEXIST: *failed is the index of the spec whose name is taken by a live job or twice in the batch; -ENOSPC: over
- * max_jobs; -ENOMEM. A job starts at `now`; its first tick comes with jobs_run_due(), never from here.
+ * -EEXIST: *failed is the index of the spec whose name is taken (as the mode sees it), or new twice in the batch;
+ * -ENOSPC: over max_jobs; -ENOMEM. A job starts at `now`; its first tick comes with jobs_run_due(), never from here.
  */
 int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct job **jobs_out, size_t *failed);
 

@@ -221,6 +221,8 @@ static void formats_are_the_short_ones(void **state)
         {{26 * 3600 * NSEC_PER_SEC, 1}, "1/26h"},
         {{UINT64_C(1000000000000000000), 999999999}, "0.999999999/s"},
         {{SPAN_MAX, 1}, "1/4611686018427387903ns"},
+        // as a decimal number it would need 20 digits
+        {{UINT64_C(1490116119384765625), 340282366921}, "340282366921/1490116119384765625ns"},
         {{SPAN_MAX, SPAN_MAX - 1}, "4611686018427387902/4611686018427387903ns"},
     };
     static const struct {
@@ -281,7 +283,7 @@ static struct rate random_rate(struct random *r)
 {
     uint64_t ns = (uint64_t)random_magnitude(r, SPAN_MAX), ticks = 1;
 
-    switch (random_below(r, 4)) {
+    switch (random_below(r, 5)) {
     case 0:
         break;
     case 1: // N a second, minute or hour
@@ -293,6 +295,11 @@ static struct rate random_rate(struct random *r)
         for (uint64_t digits = random_below(r, 10); digits > 0; digits--)
             ns *= 10;
         ticks = 1 + random_below(r, 1000000000);
+        break;
+    case 3: // a decimal number, of many digits as a rule
+        for (ns = 1; ns < SPAN_MAX / 5 && !random_once_in(r, 30);)
+            ns *= random_once_in(r, 3) ? 2 : 5;
+        ticks = (uint64_t)random_magnitude(r, (int64_t)ns);
         break;
     default:
         ticks = (uint64_t)random_magnitude(r, (int64_t)ns);
