@@ -100,7 +100,7 @@ $(GEN): | deps
 endif
 
 run: all ## start the daemon in the foreground on three counters
-	$(B)/twistyd -c conf/examples/three-counters.conf --socket $(B)/run.sock --log-target stderr
+	$(B)/twistyd -c conf/examples/three-counters.conf --socket $(B)/run/control.sock --log-target stderr
 
 test: test-unit test-functional ## run every test
 

@@ -357,19 +357,24 @@ static int read_defaults(struct config_builder *b, const struct conf_section *se
 static int add_job(struct config_builder *b, const struct reading *r, struct config *config)
 {
     uint32_t refused = r->refused | b->defaults_refused;
-    struct spec_error err;
+    struct spec_error errors[KEY_COUNT_OF_KEYS];
 
     if (r->section->repeated || (refused >> KEY_KIND & 1) != 0)
         return 0;
-    int error = spec_from_draft(&r->draft, &config->defaults, &config->jobs[config->n_jobs], &err);
+    int error = spec_from_draft(&r->draft, &config->defaults, &config->jobs[config->n_jobs], errors);
     if (error == -ENOMEM)
         return error;
     if (error == 0) {
         config->n_jobs++;
-    } else if ((refused >> err.key & 1) == 0) {
-        struct conf_place set = r->set[err.key];
-        conf_mistakes_add(&b->mistakes, set.line != 0 ? set : r->section->place, r->section->name,
-                          spec_keys[err.key].ini, "%s", err.why);
+        return 0;
+    }
+    size_t n = spec_check(&r->draft, &config->defaults, errors, KEY_COUNT_OF_KEYS);
+    for (size_t i = 0; i < n && i < KEY_COUNT_OF_KEYS; i++) {
+        enum spec_key key = errors[i].key;
+        struct conf_place set = r->set[key];
+        if ((refused >> key & 1) == 0)
+            conf_mistakes_add(&b->mistakes, set.line != 0 ? set : r->section->place, r->section->name,
+                              spec_keys[key].ini, "%s", errors[i].why);
     }
     return 0;
 }

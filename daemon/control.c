@@ -16,6 +16,9 @@
 #define READ_MAX   (64u << 10)
 #define ACCEPT_MAX 16
 
+/* Messages of one connection before the others, and the ticks, have their turn. */
+#define TURN_MESSAGES 16
+
 /* How long to leave the listener alone when there are no descriptors left. */
 #define ACCEPT_PAUSE_MS 500
 
@@ -41,7 +44,7 @@ struct conn {
     bool finish;     // close when `out` is empty
     bool doomed;     // close as soon as the stack is unwound
     bool wants_room; // methods ran out of room
-    bool backlog;    // messages were left in `in` for want of room
+    bool backlog;    // messages were left in `in`: for want of room, or for the next turn
     void *data;
 };
 
@@ -51,7 +54,6 @@ struct control {
     struct watch_set *watches;
     struct control_hooks hooks;
     struct control_config config;
-    char *refusal; // owned copy of config.refusal
     LIST_HEAD(conns, conn) conns;
     uint32_t n_conns;
 };
@@ -90,7 +92,8 @@ static void conn_settle(struct conn *conn)
         return;
     if (conn->finish && unsent == 0)
         conn->doomed = true;
-    if (!conn->eof && (conn->subscribed || (!conn->busy && !conn->backlog && unsent < CONN_OUTPUT_MAX)))
+    if (!conn->eof && !conn->finish &&
+        (conn->subscribed || (!conn->busy && !conn->backlog && unsent < CONN_OUTPUT_MAX)))
         what |= WATCH_READ;
     if (unsent > 0 || conn->wants_room || conn->backlog)
         what |= WATCH_WRITE;
@@ -137,7 +140,7 @@ static void conn_read(struct conn *conn)
         conn->eof = true;
     else if (n < 0 && errno != EAGAIN && errno != EINTR)
         conn->doomed = true;
-    if (conn->subscribed && (conn->eof || evbuffer_get_length(conn->in) > VARLINK_MESSAGE_MAX))
+    if (conn->subscribed && (conn->eof || evbuffer_get_length(conn->in) > READ_MAX))
         conn->doomed = true;
 }
 
@@ -162,11 +165,12 @@ static size_t message_length(struct conn *conn)
 static void conn_process(struct conn *conn)
 {
     const struct control_hooks *hooks = &conn->control->hooks;
+    unsigned turn = 0;
     size_t len;
 
     conn->backlog = false;
     while (!conn->busy && !conn->doomed && !conn->finish && (len = message_length(conn)) > 0) {
-        if (evbuffer_get_length(conn->out) >= CONN_OUTPUT_MAX) {
+        if (turn++ == TURN_MESSAGES || evbuffer_get_length(conn->out) >= CONN_OUTPUT_MAX) {
             conn->backlog = true; // all of this may be sent at once, and then no event would bring us back
             break;
         }
@@ -278,6 +282,18 @@ static struct conn *conn_new(struct control *control, int fd, const struct peer 
     return conn;
 }
 
+/* One connection too many: say so. The socket's buffer is empty, so that it takes this, or the peer has gone. */
+static void refuse(struct control *control, int fd)
+{
+    size_t len;
+    char *message = control->hooks.refusal(control->hooks.ctx, control->config.max_connections_uid, &len);
+
+    if (message != NULL)
+        (void)!send(fd, message, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    free(message);
+    close(fd);
+}
+
 static void welcome(struct control *control, int fd)
 {
     struct peer peer = {0};
@@ -287,9 +303,7 @@ static void welcome(struct control *control, int fd)
         return;
     }
     if (!within_bounds(control, &peer)) {
-        // The socket's buffer is empty: it takes this, or the peer has gone.
-        (void)!send(fd, control->config.refusal, control->config.refusal_len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        close(fd);
+        refuse(control, fd);
         return;
     }
     struct conn *conn = conn_new(control, fd, &peer);
@@ -336,13 +350,12 @@ int control_open(const struct control_config *config, struct watch_set *watches,
     control->watches = watches;
     control->hooks = *hooks;
     control->config = *config;
-    int r = config->listen_fd >= 0 ? listener_inherit(&control->listener, config->listen_fd, config->path, why, size)
+    int r = config->listen_fd >= 0 ? listener_inherit(&control->listener, config->listen_fd, why, size)
                                    : listener_open(&control->listener, config->path, why, size);
     if (r == 0) {
-        control->refusal = malloc(config->refusal_len);
         control->accept =
             watch_new(watches, control->listener.fd, "listener", control->listener.path, on_accept, control);
-        if (control->refusal == NULL || control->accept == NULL || watch_want(control->accept, WATCH_READ, 0) < 0) {
+        if (control->accept == NULL || watch_want(control->accept, WATCH_READ, 0) < 0) {
             snprintf(why, size, "%s: out of memory", config->path);
             r = -ENOMEM;
         }
@@ -351,8 +364,6 @@ int control_open(const struct control_config *config, struct watch_set *watches,
         control_close(control);
         return r;
     }
-    memcpy(control->refusal, config->refusal, config->refusal_len);
-    control->config.refusal = control->refusal;
     *out = control;
     return 0;
 }
@@ -370,7 +381,6 @@ void control_close(struct control *control)
         conn_close(conn);
     }
     listener_close(&control->listener);
-    free(control->refusal);
     free(control);
 }
 

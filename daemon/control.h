@@ -34,18 +34,18 @@ struct control_hooks {
     void (*message)(void *ctx, struct conn *conn, const char *text, size_t len);
     /* There is room for output again, while a reply is under way. */
     void (*room)(void *ctx, struct conn *conn);
+    /* The message, NUL included, for a connection over the bounds: malloc'd, or NULL. */
+    char *(*refusal)(void *ctx, uint32_t max_connections_uid, size_t *len);
     /* The connection goes; the last that is heard of it. */
     void (*closed)(void *ctx, struct conn *conn);
     void *ctx;
 };
 
 struct control_config {
-    const char *path;             // where to listen; also tells the group of an inherited socket
+    const char *path;             // where to listen; not used with an inherited socket
     int listen_fd;                // an inherited listening socket, or -1: make one at `path`
     uint32_t max_connections;     // in all; root and the daemon's own user have some more in reserve
     uint32_t max_connections_uid; // of one user who is neither
-    const char *refusal;          // the message, NUL included, that a connection over these bounds gets
-    size_t refusal_len;
 };
 
 /*

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/random.h>
 #include <syslog.h>
 #include <time.h>
@@ -49,10 +50,11 @@ struct daemon {
     struct control *control;
     int64_t start;
     int64_t watchdog_due;
-    int64_t status_due; // not before this
-    bool status_stale;  // something happened since it was sent
-    char status[160];   // as last sent
-    char stop[96];      // why it ends; empty: it does not
+    int64_t status_due;  // not before this
+    bool status_stale;   // something happened since it was sent
+    char status[160];    // as last sent
+    const char *stop;    // why it ends; NULL: it does not
+    char stopped_by[24]; // " uid=1000", if somebody asked for it
 };
 
 /* The service manager's view. */
@@ -100,15 +102,12 @@ static void notify_ready(struct daemon *d)
 
 /* Stopping and waking. */
 
-__attribute__((format(printf, 2, 3))) static void stop(struct daemon *d, const char *format, ...)
+/* `why` is a literal. The first reason counts. */
+static void stop(struct daemon *d, const char *why)
 {
-    va_list args;
-
-    if (d->stop[0] != '\0')
+    if (d->stop != NULL)
         return;
-    va_start(args, format);
-    vsnprintf(d->stop, sizeof d->stop, format, args);
-    va_end(args);
+    d->stop = why;
     if (loop_stop(d->loop) < 0)
         report_daemon(d->report, LOG_CRIT, "exit", "error=\"the loop cannot be stopped\"");
 }
@@ -127,6 +126,8 @@ static void settle(struct daemon *d)
     if (d->config->daemon.exit_when_done && jobs_done(d->jobs))
         stop(d, "done");
     jobs_next_due(d->jobs, &wake, NULL);
+    if (methods_busy(d->methods))
+        wake = d->start; // at once, after what else is ready
     wake = earlier(wake, report_due(d->report));
     wake = earlier(wake, d->watchdog_due);
     if (d->status_stale)
@@ -139,6 +140,7 @@ static void on_wake(void *ctx, int64_t now)
     struct daemon *d = ctx;
 
     jobs_run_due(d->jobs, now, SLICE_STEPS);
+    methods_work(d->methods);
     if (report_due(d->report) <= now)
         report_flush(d->report, now);
     if (d->watchdog_due <= now) {
@@ -246,8 +248,8 @@ static int take_config(struct daemon *d, struct config *config, struct reload_pl
     const struct job *other = reload_conflict(plan, d->jobs);
 
     if (other != NULL)
-        return refuse_reload(out, "%s: job:%s: job %s was added by uid %u; stop that one first", d->options.config,
-                             other->spec.name, other->spec.name, other->owner);
+        return refuse_reload(out, "%s: job:%s: uid %u has added a job of this name; 'twistyctl rm %s' first",
+                             d->options.config, other->spec.name, other->owner, other->spec.name);
     if (names_of(&plan->added, &out->added) < 0 || names_of(&plan->changed, &out->changed) < 0 ||
         names_of(&plan->removed, &out->removed) < 0 ||
         restart_needed(&d->begun, &config->daemon, &out->restart_needed) < 0)
@@ -288,6 +290,19 @@ static int read_and_take(struct daemon *d, struct reload_result *out)
     return r;
 }
 
+/* " restart-needed=backend,clock", or nothing. */
+static const char *format_restart(const json_t *settings, char *buf, size_t size)
+{
+    json_t *name;
+    size_t i, len = 0;
+
+    buf[0] = '\0';
+    json_array_foreach (settings, i, name)
+        len +=
+            (size_t)snprintf(buf + len, size - len, "%s%s", i == 0 ? " restart-needed=" : ",", json_string_value(name));
+    return buf;
+}
+
 static void report_reload(struct daemon *d, int r, const struct reload_result *result)
 {
     json_t *mistake;
@@ -295,9 +310,10 @@ static void report_reload(struct daemon *d, int r, const struct reload_result *r
     char text[512];
 
     if (r == 0) {
-        report_daemon(d->report, LOG_NOTICE, "reload", "added=%zu changed=%zu removed=%zu unchanged=%llu",
+        report_daemon(d->report, LOG_NOTICE, "reload", "added=%zu changed=%zu removed=%zu unchanged=%llu%s",
                       json_array_size(result->added), json_array_size(result->changed),
-                      json_array_size(result->removed), (unsigned long long)result->unchanged);
+                      json_array_size(result->removed), (unsigned long long)result->unchanged,
+                      format_restart(result->restart_needed, text, sizeof text));
         return;
     }
     json_array_foreach (result->mistakes, i, mistake) {
@@ -305,15 +321,16 @@ static void report_reload(struct daemon *d, int r, const struct reload_result *r
         text_escape(text, sizeof text, 0, json_string_value(mistake));
         report_daemon(d->report, LOG_ERR, "reload", "error=\"%s\"", text);
     }
-    report_daemon(d->report, LOG_ERR, "reload", "refused: %s; the configuration is kept as it was",
-                  r == -EINVAL ? "mistakes" : strerror(-r));
+    if (r != -EINVAL)
+        report_daemon(d->report, LOG_ERR, "reload", "error=\"%s\"", strerror(-r));
+    report_daemon(d->report, LOG_ERR, "reload", "refused=%zu", MAX(json_array_size(result->mistakes), 1));
 }
 
 static int on_reload(void *ctx, struct reload_result *out)
 {
     struct daemon *d = ctx;
 
-    service_notify(d->service, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(service_monotonic_usec()));
+    service_notify(d->service, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)service_monotonic_usec());
     int r = read_and_take(d, out);
     report_reload(d, r, out);
     notify_ready(d);
@@ -331,14 +348,17 @@ static void on_signal(void *ctx, int signal_nr)
         on_reload(d, &result);
         reload_result_clear(&result);
     } else {
-        stop(d, "signal SIG%s", sigabbrev_np(signal_nr));
+        stop(d, signal_nr == SIGTERM ? "SIGTERM" : "SIGINT");
     }
     settle(d);
 }
 
 static void on_shutdown(void *ctx, const struct peer *peer)
 {
-    stop(ctx, "shutdown by uid %u", peer->uid);
+    struct daemon *d = ctx;
+
+    snprintf(d->stopped_by, sizeof d->stopped_by, " uid=%u", peer->uid);
+    stop(d, "shutdown");
 }
 
 static const struct spec_draft *on_defaults(void *ctx)
@@ -380,11 +400,20 @@ static void on_room(void *ctx, struct conn *conn)
     settle(d);
 }
 
+static char *on_refusal(void *ctx, uint32_t max_connections_uid, size_t *len)
+{
+    const struct daemon *d = ctx;
+
+    return methods_refusal(d->methods, max_connections_uid, len);
+}
+
 static void on_closed(void *ctx, struct conn *conn)
 {
     struct daemon *d = ctx;
 
     methods_closed(d->methods, conn);
+    if (d->stop == NULL)
+        settle(d);
 }
 
 /* Building: each part in turn, with a line for the user where one can fail for an outside reason. */
@@ -466,10 +495,8 @@ static int find_socket(const struct daemon *d, struct control_config *config, ch
 {
     config->path = path;
     config->listen_fd = service_listen_fd(d->service);
-    if (config->listen_fd >= 0) {
-        snprintf(path, path_size, "inherited socket"); // unless it has a name of its own
+    if (config->listen_fd >= 0)
         return 0;
-    }
     if (config->listen_fd != -ENOENT)
         return fail(why, size, config->listen_fd,
                     "the service manager passed something else than one listening Unix stream socket");
@@ -483,20 +510,16 @@ static int find_socket(const struct daemon *d, struct control_config *config, ch
 
 static int make_control(struct daemon *d, char *why, size_t size)
 {
-    const struct control_hooks hooks = {.message = on_message, .room = on_room, .closed = on_closed, .ctx = d};
+    const struct control_hooks hooks = {
+        .message = on_message, .room = on_room, .refusal = on_refusal, .closed = on_closed, .ctx = d};
     struct control_config config = {.max_connections = CONNECTIONS_MAX,
                                     .max_connections_uid = d->config->daemon.max_connections};
-    char path[512];
+    char path[512] = "";
 
     int r = find_socket(d, &config, path, sizeof path, why, size);
     if (r < 0)
         return r;
-    char *refusal = methods_refusal(config.max_connections_uid, &config.refusal_len);
-    if (refusal == NULL)
-        return fail(why, size, -ENOMEM, "out of memory");
-    config.refusal = refusal;
     r = control_open(&config, loop_watches(d->loop), &hooks, &d->control, why, size);
-    free(refusal);
     if (r == 0)
         methods_serve(d->methods, d->control);
     return r;
@@ -552,19 +575,21 @@ static void say_goodbye(struct daemon *d)
     struct jobs_counts counts;
     struct jobs_cursor cursor;
     struct job *job;
-    int64_t now = loop_now(d->loop);
+    int64_t now = loop_now(d->loop), deadline = sink_deadline(GOODBYE_MS);
     char elapsed[QUANTITY_TEXT_MAX];
 
     service_notify(d->service, "STOPPING=1");
     jobs_counts(d->jobs, &counts);
     jobs_begin(d->jobs, &cursor);
     while ((job = jobs_next(&cursor)) != NULL)
-        jobs_stop(d->jobs, job, now, "shutdown");
+        if (jobs_stop(d->jobs, job, now, "shutdown") == 0)
+            sink_make_room(d->sink, deadline);
     jobs_end(&cursor);
-    int64_t uptime = (now - d->start) / NSEC_PER_MSEC * NSEC_PER_MSEC;
-    report_daemon(d->report, LOG_NOTICE, "exit", "why=\"%s\" jobs=%llu stopped=%u uptime=%s", d->stop,
-                  (unsigned long long)counts.ever, counts.live, span_format(uptime, elapsed, sizeof elapsed));
-    methods_exit(d->methods);
+    span_format((now - d->start) / NSEC_PER_MSEC * NSEC_PER_MSEC, elapsed, sizeof elapsed);
+    const char *quote = strchr(elapsed, ' ') != NULL ? "\"" : "";
+    report_daemon(d->report, LOG_NOTICE, "exit", "why=%s%s jobs=%llu stopped=%u uptime=%s%s%s", d->stop, d->stopped_by,
+                  (unsigned long long)counts.ever, counts.live, quote, elapsed, quote);
+    methods_exit(d->methods, d->stop);
 }
 
 int daemon_run(struct daemon *d)
@@ -576,9 +601,9 @@ int daemon_run(struct daemon *d)
                   (long)getpid(), counts.live, loop_backend(d->loop), control_path(d->control));
     notify_ready(d);
     settle(d);
-    int r = d->stop[0] != '\0' ? 0 : loop_run(d->loop);
+    int r = d->stop != NULL ? 0 : loop_run(d->loop);
     if (r < 0)
-        stop(d, "the event loop failed: %s", strerror(-r));
+        stop(d, "loop-failed");
     say_goodbye(d);
     return r;
 }
@@ -588,9 +613,8 @@ void daemon_free(struct daemon *d)
     if (d == NULL)
         return;
     control_close(d->control);
-    if (d->jobs != NULL)
-        jobs_free(d->jobs);
-    methods_free(d->methods);
+    methods_free(d->methods); // its walks stand in the jobs
+    jobs_free(d->jobs);
     report_free(d->report);
     sink_close(d->sink, GOODBYE_MS);
     loop_free(d->loop);

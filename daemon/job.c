@@ -89,6 +89,15 @@ int64_t job_due(const struct job *job)
     return job->state == JOB_RUNNING ? grid_time(job) : TIME_NEVER;
 }
 
+int64_t job_rest(const struct job *job, int64_t now)
+{
+    int64_t due = job_ended(job) ? TIME_NEVER : grid_time(job);
+
+    if (due == TIME_NEVER)
+        return TIME_NEVER;
+    return due - (job->state == JOB_PAUSED ? job->since : now);
+}
+
 static struct job_event *emit(const struct job *job, enum job_event_type type, int64_t now, struct job_events *out)
 {
     struct job_event *ev = &out->ev[out->n++];

@@ -81,6 +81,10 @@ void job_clear(struct job *job);
 /* When it wants job_run() next; TIME_NEVER when paused or ended. */
 int64_t job_due(const struct job *job);
 
+/* How long until then, negative when it is late; of a paused job what is left of its interval. TIME_NEVER when ended.
+ */
+int64_t job_rest(const struct job *job, int64_t now);
+
 /* Do what is due at `now`; nothing when nothing is. With `burst` one tick a call: run again while due. */
 void job_run(struct job *job, int64_t now, struct job_events *out);
 

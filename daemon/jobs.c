@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* How many jobs are looked at for a similar name. */
-#define NEAREST_MAX 10000
+#define NEAREST_MAX 500
 
 /* A job with its places in the lists. */
 struct entry {
@@ -310,15 +310,16 @@ static void take_in(struct jobs *jobs, struct entry *e, struct job_spec *spec, i
 /* All of the first halves, or none. */
 static int prepare_all(struct jobs *jobs, const struct jobs_add *add, struct entry **entries, size_t *failed)
 {
-    size_t more = 0;
+    size_t more = 0, going = add->leaving + jobs->n_ended;
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < add->n; i++) {
         r = prepare(jobs, add, i, &entries[i]);
-        more += entries[i] != NULL && entries[i]->displaced == NULL;
+        const struct entry *displaced = entries[i] != NULL ? entries[i]->displaced : NULL;
+        more += entries[i] != NULL && (displaced == NULL || displaced->in_ended);
         *failed = i;
     }
-    if (r == 0 && more > 0 && more + jobs->counts.listed > jobs->config.max_jobs)
+    if (r == 0 && more > 0 && more + jobs->counts.listed > jobs->config.max_jobs + going)
         r = -ENOSPC;
     if (r == 0)
         r = number(jobs, entries, add->n);
@@ -349,6 +350,8 @@ int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct 
         if (jobs_out != NULL)
             jobs_out[i] = job;
     }
+    while (r == 0 && jobs->n_ended > 0 && jobs->counts.listed > jobs->config.max_jobs + add->leaving)
+        forget(jobs, TAILQ_FIRST(&jobs->ended));
     free(entries);
     return r;
 }

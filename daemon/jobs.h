@@ -51,6 +51,7 @@ enum jobs_add_mode {
 struct jobs_add {
     struct job_spec *specs; // taken over on success (zeroed), untouched on failure
     size_t n;
+    size_t leaving; // listed jobs that the caller removes next: they do not count against max_jobs
     enum jobs_add_mode mode;
     enum job_source source;
     uid_t owner;
@@ -59,7 +60,8 @@ struct jobs_add {
 /*
  * Add a batch, all or nothing. On success jobs_out[i], where the caller gives an array of n, is the job of specs[i].
  * -EEXIST: *failed is the index of the spec whose name is taken (as the mode sees it), or new twice in the batch;
- * -ENOSPC: over max_jobs; -ENOMEM. A job starts at `now`; its first tick comes with jobs_run_due(), never from here.
+ * -ENOSPC: over max_jobs, even without the ended ones, of which the oldest give way; -ENOMEM. A job starts at `now`;
+ * its first tick comes with jobs_run_due(), never from here.
  */
 int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct job **jobs_out, size_t *failed);
 

@@ -58,6 +58,8 @@ static int check_directory(const char *path, const struct reason *why)
         return fail(why, -errno, "%s: %s", dir, strerror(errno));
     if (!S_ISDIR(st.st_mode))
         return fail(why, -ENOTDIR, "%s: is not a directory; choose another with --socket", dir);
+    if (st.st_uid != 0 && st.st_uid != geteuid())
+        return fail(why, -EPERM, "%s: belongs to another user; choose another place with --socket", dir);
     if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (st.st_mode & S_ISVTX) == 0)
         return fail(why, -EPERM, "%s: others may write to this directory; chmod go-w it, or choose another", dir);
     return 0;
@@ -70,6 +72,14 @@ static bool is_still_there(int fd, const char *path)
 
     return fstat(fd, &held) == 0 && lstat(path, &there) == 0 && held.st_dev == there.st_dev &&
            held.st_ino == there.st_ino;
+}
+
+/* In a directory like /tmp somebody may have put a file or a link here, for us to overwrite something. */
+static bool is_own_file(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink <= 1 && st.st_uid == geteuid();
 }
 
 /* Somebody else has the lock; the file says who. */
@@ -100,6 +110,12 @@ static int take_lock(struct listener *l, const struct reason *why)
         l->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (l->lock_fd < 0)
             return fail(why, -errno, "%s: cannot open the lock: %s", path, strerror(errno));
+        if (!is_own_file(l->lock_fd)) {
+            close(l->lock_fd);
+            l->lock_fd = -1; // not ours to unlink
+            return fail(why, -EPERM, "%s: is no lock file of this user; remove it, or choose another with --socket",
+                        path);
+        }
         if (flock(l->lock_fd, LOCK_EX | LOCK_NB) < 0)
             return refuse_lock(l, why);
     } while (!is_still_there(l->lock_fd, path));
@@ -184,22 +200,19 @@ int listener_open(struct listener *l, const char *path, char *why, size_t size)
     return r;
 }
 
-int listener_inherit(struct listener *l, int fd, const char *path, char *why, size_t size)
+int listener_inherit(struct listener *l, int fd, char *why, size_t size)
 {
     const struct reason reason = {why, size};
     struct sockaddr_un address = {0};
     socklen_t len = sizeof address;
     struct stat st;
 
-    *l = (struct listener){.fd = fd, .lock_fd = -1, .group = getegid()};
-    if (getsockname(fd, (struct sockaddr *)&address, &len) == 0 && address.sun_family == AF_UNIX &&
-        len > offsetof(struct sockaddr_un, sun_path) && address.sun_path[0] == '/')
-        snprintf(l->path, sizeof l->path, "%.*s", (int)(len - offsetof(struct sockaddr_un, sun_path)),
-                 address.sun_path);
-    else if (set_path(l, path, &reason) < 0)
-        return -ENAMETOOLONG;
+    *l = (struct listener){.fd = fd, .lock_fd = -1, .group = getegid(), .path = "inherited socket"};
     if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return fail(&reason, -errno, "inherited socket: %s", strerror(errno));
+    if (getsockname(fd, (struct sockaddr *)&address, &len) < 0 || address.sun_path[0] != '/')
+        return 0;
+    snprintf(l->path, sizeof l->path, "%.*s", (int)sizeof address.sun_path, address.sun_path);
     if (stat(l->path, &st) == 0)
         l->group = st.st_gid;
     return 0;

@@ -12,11 +12,11 @@
 #include <sys/types.h>
 
 struct listener {
-    int fd;      // listening, non-blocking; -1: none
-    int lock_fd; // held; -1: none, the socket is inherited
-    bool bound;  // the socket at `path` is ours to unlink
-    gid_t group; // of the socket: who may connect
-    char path[108];
+    int fd;         // listening, non-blocking; -1: none
+    int lock_fd;    // held; -1: none, the socket is inherited
+    bool bound;     // the socket at `path` is ours to unlink
+    gid_t group;    // of the socket: who may connect
+    char path[108]; // what people call it
 };
 
 /* The group whose members may use the control socket of a daemon that runs as root. */
@@ -28,8 +28,8 @@ struct listener {
  */
 int listener_open(struct listener *l, const char *path, char *why, size_t size);
 
-/* Take over a listening socket from the service manager; `path` is used when the socket does not tell its own. */
-int listener_inherit(struct listener *l, int fd, const char *path, char *why, size_t size);
+/* Take over a listening socket from the service manager. One without a path has the daemon's own group. */
+int listener_inherit(struct listener *l, int fd, char *why, size_t size);
 
 /* Close, and unlink what listener_open() made. */
 void listener_close(struct listener *l);

@@ -60,11 +60,17 @@ static int base_new(enum loop_backend backend, struct event_base **out)
     // One thread runs the loop and nobody else touches it; $EVENT_NOEPOLL and the like have no say.
     if (r == 0 && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV) < 0)
         r = -EINVAL;
+    // However many clients call, the clock is looked at once in a millisecond.
+    const struct timeval millisecond = {.tv_usec = 1000};
+    if (r == 0 && event_config_set_max_dispatch_interval(config, &millisecond, -1, WATCH_PRIORITY_REST) < 0)
+        r = -EINVAL;
     if (r == 0) {
         *out = event_base_new_with_config(config);
         r = *out == NULL ? -ENOTSUP : 0;
     }
     event_config_free(config);
+    if (r == 0 && event_base_priority_init(*out, WATCH_PRIORITIES) < 0)
+        r = -ENOMEM;
     return r;
 }
 
@@ -74,7 +80,10 @@ static int timer_init(struct loop *loop)
     if (loop->timer_fd < 0)
         return -errno;
     loop->timer = watch_new(loop->watches, loop->timer_fd, "clock", NULL, on_timer, loop);
-    return loop->timer == NULL ? -ENOMEM : watch_want(loop->timer, WATCH_READ, 0);
+    if (loop->timer == NULL)
+        return -ENOMEM;
+    watch_set_first(loop->timer);
+    return watch_want(loop->timer, WATCH_READ, 0);
 }
 
 static int signals_init(struct loop *loop)

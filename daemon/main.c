@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,13 +42,51 @@ struct options {
     bool check;
 };
 
-static void usage_error(const char *option, const char *value)
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"check", no_argument, NULL, 'k'},
+    {"socket", required_argument, NULL, 's'},
+    {"log-target", required_argument, NULL, 't'},
+    {"log-level", required_argument, NULL, 'l'},
+    {"backend", required_argument, NULL, 'b'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'v'},
+    {NULL, 0, NULL, 0},
+};
+
+__attribute__((format(printf, 1, 2), noreturn)) static void usage_error(const char *format, ...)
 {
-    fprintf(stderr, "twistyd: %s: '%s' is unknown; see twistyd --help\n", option, value);
+    va_list args;
+
+    fputs("twistyd: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputs("; see twistyd --help\n", stderr);
     exit(EX_USAGE);
 }
 
-static void set_option(struct options *o, int option, const char *value)
+/* getopt would say it in its own words, and without a guess at what was meant. */
+__attribute__((noreturn)) static void unknown_option(const char *text)
+{
+    const char *name = text + strspn(text, "-");
+    const char *near = nearest_of(name, long_options, ARRAY_SIZE(long_options) - 1, sizeof long_options[0]);
+
+    if (near != NULL)
+        usage_error("unknown option '%s'; did you mean '--%s'?", text, near);
+    usage_error("unknown option '%s'", text);
+}
+
+/* What is printed to nowhere is not done. */
+static int end_output(void)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "twistyd: cannot write to standard output: %s\n", strerror(errno));
+    return EXIT_FAILURE;
+}
+
+static void set_option(struct options *o, int option, const char *value, const char *text)
 {
     switch (option) {
     case 'c':
@@ -61,50 +100,41 @@ static void set_option(struct options *o, int option, const char *value)
         break;
     case 't':
         if (!log_target_parse(value, &o->target))
-            usage_error("--log-target", value);
+            usage_error("--log-target: '%s' is not one of auto, journal, syslog, stderr", value);
         o->daemon.target = &o->target;
         break;
     case 'l':
         if (!log_level_parse(value, &o->level))
-            usage_error("--log-level", value);
+            usage_error("--log-level: '%s' is not one of emerg, alert, crit, err, warning, notice, info, debug", value);
         o->daemon.level = &o->level;
         break;
     case 'b':
         if (!loop_backend_parse(value, &o->backend))
-            usage_error("--backend", value);
+            usage_error("--backend: '%s' is not one of auto, epoll, poll, select", value);
         o->daemon.backend = &o->backend;
         break;
     case 'h':
         fputs(usage, stdout);
-        exit(EXIT_SUCCESS);
+        exit(end_output());
     case 'v':
         puts("twistyd " TWISTY_VERSION);
-        exit(EXIT_SUCCESS);
-    default: // getopt has said what is wrong
-        fputs("twistyd: see twistyd --help\n", stderr);
-        exit(EX_USAGE);
+        exit(end_output());
+    case ':':
+        usage_error("option '%s' needs a value", text);
+    default:
+        unknown_option(text);
     }
 }
 
 static void parse_options(int argc, char **argv, struct options *o)
 {
-    static const struct option long_options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"check", no_argument, NULL, 'k'},
-        {"socket", required_argument, NULL, 's'},
-        {"log-target", required_argument, NULL, 't'},
-        {"log-level", required_argument, NULL, 'l'},
-        {"backend", required_argument, NULL, 'b'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
-    };
     int option;
 
-    while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1)
-        set_option(o, option, optarg);
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":c:h", long_options, NULL)) != -1)
+        set_option(o, option, optarg, argv[optind - 1]);
     if (optind < argc)
-        usage_error("operand", argv[optind]);
+        usage_error("'%s' is no option", argv[optind]);
     if (o->daemon.config == NULL && access(INSTALLED_CONFIG, F_OK) == 0)
         o->daemon.config = INSTALLED_CONFIG;
 }
@@ -136,7 +166,7 @@ static int check(const struct options *o, struct config *config)
     else
         printf("%s: ok, %zu job%s\n", o->daemon.config, config->n_jobs, config->n_jobs == 1 ? "" : "s");
     config_free(config);
-    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return end_output();
 }
 
 /* Descriptors 0 to 2 may be closed: no socket of ours shall ever be taken for stderr. */

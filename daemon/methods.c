@@ -14,13 +14,13 @@
 
 /* What a connection is in the middle of: a walk over jobs, or a stream of events. */
 struct reply {
-    struct conn *conn;
+    struct conn *conn;      // NULL: the caller has gone
     struct walk *walk;      // NULL: it watches
     bool sliced;            // the caller takes several replies
     bool oneway;            // ... or none
     json_t *match;          // what it watches; NULL: everything
     uint64_t lost;          // events that did not fit
-    LIST_ENTRY(reply) link; // methods::watchers, when it watches
+    LIST_ENTRY(reply) link; // methods::watchers when it watches, methods::orphans when the caller has gone
 };
 
 struct methods {
@@ -29,6 +29,7 @@ struct methods {
     struct control *control;
     struct methods_hooks hooks;
     LIST_HEAD(watchers, reply) watchers;
+    LIST_HEAD(orphans, reply) orphans;
 };
 
 struct request {
@@ -36,6 +37,9 @@ struct request {
     const struct peer *peer;
     const struct varlink_call *call;
 };
+
+/* Jobs in one Add(): about a millisecond for them and for the reply. */
+#define ADD_MAX 1000
 
 /* Who may call a method: see the comment at the top of the interface file. */
 enum access { ANYONE, MEMBERS, PRIVILEGED };
@@ -65,9 +69,19 @@ static struct wire_clock wire_now(const struct methods *m)
 }
 
 /*
- * Sending: whatever goes wrong for lack of memory ends the connection, so that nobody waits for a reply for ever.
- * json_pack() and the encoders take over what they are given, and give NULL for NULL.
+ * Sending: whatever goes wrong for lack of memory ends the connection, so that nobody waits for a reply for ever. Here
+ * NULL parameters are such a failure, of json_pack() for one.
  */
+
+static char *encode_reply(json_t *parameters, bool continues, size_t *len)
+{
+    return parameters == NULL ? NULL : varlink_encode_reply(parameters, continues, len);
+}
+
+static char *encode_error(const char *error, json_t *parameters, size_t *len)
+{
+    return parameters == NULL ? NULL : varlink_encode_error(error, parameters, len);
+}
 
 static void send_message(struct conn *conn, char *message, const size_t *len)
 {
@@ -86,14 +100,10 @@ static void reply(const struct request *rq, json_t *parameters)
 {
     size_t len;
 
-    if (parameters == NULL) {
-        reply_no_memory(rq);
-        return;
-    }
     if ((rq->call->flags & VARLINK_ONEWAY) != 0)
         json_decref(parameters);
     else
-        send_message(rq->conn, varlink_encode_reply(parameters, false, &len), &len);
+        send_message(rq->conn, encode_reply(parameters, false, &len), &len);
     conn_done(rq->conn);
 }
 
@@ -104,13 +114,18 @@ static void send_error(struct conn *conn, bool oneway, const char *error, json_t
     if (oneway)
         json_decref(parameters);
     else
-        send_message(conn, varlink_encode_error(error, parameters, &len), &len);
+        send_message(conn, encode_error(error, parameters, &len), &len);
     conn_done(conn);
 }
 
 static void reply_error(const struct request *rq, const char *error, json_t *parameters)
 {
     send_error(rq->conn, (rq->call->flags & VARLINK_ONEWAY) != 0, error, parameters);
+}
+
+static void reply_limit(const struct request *rq, const char *limit, int value)
+{
+    reply_error(rq, TWISTY_INTERFACE ".LimitReached", json_pack("{s:s, s:i}", "limit", limit, "value", value));
 }
 
 static json_t *param(const struct request *rq, const char *name)
@@ -216,8 +231,7 @@ static void add_specs(struct methods *m, const struct request *rq, struct job_sp
     else if (r == -EEXIST)
         reply_error(rq, TWISTY_INTERFACE ".JobExists", json_pack("{s:s}", "name", specs[failed].name));
     else if (r == -ENOSPC)
-        reply_error(rq, TWISTY_INTERFACE ".LimitReached",
-                    json_pack("{s:s, s:i}", "limit", "max-jobs", "value", (int)jobs_max(m->jobs)));
+        reply_limit(rq, "max-jobs", (int)jobs_max(m->jobs));
     else
         reply_no_memory(rq);
     free(jobs);
@@ -226,6 +240,11 @@ static void add_specs(struct methods *m, const struct request *rq, struct job_sp
 static void add(struct methods *m, const struct request *rq)
 {
     size_t n = json_array_size(param(rq, "jobs"));
+
+    if (n > ADD_MAX) {
+        reply_limit(rq, "jobs in one call", ADD_MAX);
+        return;
+    }
     struct job_spec *specs = calloc(n + 1, sizeof *specs);
     int r = specs == NULL ? -ENOMEM : 0;
 
@@ -253,7 +272,8 @@ static void reply_free(struct reply *rp)
 {
     walk_free(rp->walk);
     json_decref(rp->match);
-    conn_set_data(rp->conn, NULL);
+    if (rp->conn != NULL)
+        conn_set_data(rp->conn, NULL);
     free(rp);
 }
 
@@ -263,7 +283,7 @@ static void send_walk_error(struct methods *m, struct reply *rp, int r, const st
 
     switch (r) {
     case -ENOENT:
-        near = is_glob(error->name) ? NULL : jobs_nearest(m->jobs, error->name);
+        near = rp->oneway || is_glob(error->name) ? NULL : jobs_nearest(m->jobs, error->name);
         send_error(rp->conn, rp->oneway, TWISTY_INTERFACE ".NoSuchJob",
                    json_pack("{s:s, s:s?}", "match", error->name, "nearest", near));
         break;
@@ -293,7 +313,7 @@ static void send_slice(struct reply *rp, json_t *found, bool continues)
     if (rp->oneway)
         json_decref(found);
     else
-        send_message(rp->conn, varlink_encode_reply(json_pack("{s:o}", "jobs", found), continues, &len), &len);
+        send_message(rp->conn, encode_reply(json_pack("{s:o}", "jobs", found), continues, &len), &len);
 }
 
 /* One slice; the rest when the connection has room, and the loop has seen to its other events. */
@@ -347,7 +367,7 @@ static void start_walk(struct methods *m, const struct request *rq, struct walk_
         return;
     }
     request->match = param(rq, "match");
-    request->sliced = rp->sliced;
+    request->sliced = rp->sliced || rp->oneway; // a reply that nobody gets has no bound
     request->privileged = rq->peer->privileged;
     request->owner = rq->peer->uid;
     int r = walk_new(m->jobs, request, &rp->walk, &error);
@@ -407,7 +427,7 @@ static void send_event(struct conn *conn, json_t *event, bool continues)
 {
     size_t len;
 
-    send_message(conn, varlink_encode_reply(json_pack("{s:o}", "event", event), continues, &len), &len);
+    send_message(conn, encode_reply(json_pack("{s:o}", "event", event), continues, &len), &len);
 }
 
 static bool watches(const struct reply *rp, const char *name)
@@ -434,6 +454,7 @@ static void tell_lost(struct methods *m, struct reply *rp)
         send_event(rp->conn, event, true);
     } else {
         json_decref(event);
+        conn_again(rp->conn);
     }
 }
 
@@ -453,11 +474,12 @@ void methods_job_event(struct methods *m, const struct job *job, const struct jo
         if (message == NULL) {
             struct wire_clock clock = wire_now(m);
             json_t *event = wire_event(job, ev, &clock);
-            message = varlink_encode_reply(json_pack("{s:o}", "event", event), true, &len);
+            message = encode_reply(json_pack("{s:o}", "event", event), true, &len);
         }
-        if (message == NULL)
+        if (message == NULL) {
             rp->lost++;
-        else
+            conn_again(rp->conn);
+        } else
             conn_send(rp->conn, message, len);
     }
     free(message);
@@ -466,11 +488,15 @@ void methods_job_event(struct methods *m, const struct job *job, const struct jo
 static void watch(struct methods *m, const struct request *rq)
 {
     struct wire_clock clock = wire_now(m);
+    struct walk_error error;
     json_t *match = param(rq, "match");
 
     if (json_array_size(match) > WALK_GLOBS_MAX) {
-        reply_error(rq, TWISTY_INTERFACE ".LimitReached",
-                    json_pack("{s:s, s:i}", "limit", "names and globs to watch", "value", WALK_GLOBS_MAX));
+        reply_limit(rq, "names and globs to watch", WALK_GLOBS_MAX);
+        return;
+    }
+    if (walk_check_bounds(match, &error) < 0) {
+        reply_limit(rq, error.limit, error.value);
         return;
     }
     struct reply *rp = reply_new(rq);
@@ -484,7 +510,7 @@ static void watch(struct methods *m, const struct request *rq)
     send_event(rq->conn, wire_plain_event("ready", &clock), true);
 }
 
-void methods_exit(struct methods *m)
+void methods_exit(struct methods *m, const char *why)
 {
     struct wire_clock clock = wire_now(m);
     struct reply *rp, *next;
@@ -493,7 +519,12 @@ void methods_exit(struct methods *m)
         next = LIST_NEXT(rp, link);
         if (rp->lost > 0)
             tell_lost(m, rp);
-        send_event(rp->conn, wire_plain_event("exit", &clock), false);
+        json_t *event = wire_plain_event("exit", &clock);
+        if (event != NULL && wire_set(event, "reason", json_string(why)) < 0) {
+            json_decref(event);
+            event = NULL;
+        }
+        send_event(rp->conn, event, false);
         conn_done(rp->conn);
         LIST_REMOVE(rp, link);
         reply_free(rp);
@@ -549,11 +580,11 @@ static json_t *status_daemon(const struct methods *m, const struct wire_clock *c
     struct daemon_status daemon;
 
     m->hooks.status(m->hooks.ctx, &daemon);
-    return json_pack("{s:s, s:i, s:I, s:I, s:s, s:s, s:s, s:s?, s:s, s:b, s:I, s:I, s:I}", "version", TWISTY_VERSION,
+    return json_pack("{s:s, s:i, s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:b, s:I, s:I, s:I}", "version", TWISTY_VERSION,
                      "pid", (int)getpid(), "startUsec", (json_int_t)wire_usec(clock, daemon.start), "uptimeNsec",
                      (json_int_t)(clock->now - daemon.start), "backend", loop_backend(m->loop), "clock", daemon.clock,
-                     "logTarget", daemon.log_target, "configuration", daemon.configuration, "socket",
-                     control_path(m->control), "exitWhenDone", daemon.exit_when_done, "suppressed",
+                     "logTarget", daemon.log_target, "configuration", wire_text(daemon.configuration), "socket",
+                     wire_text(control_path(m->control)), "exitWhenDone", daemon.exit_when_done, "suppressed",
                      (json_int_t)daemon.suppressed, "logLost", (json_int_t)daemon.log_lost, "connections",
                      (json_int_t)control_connections(m->control));
 }
@@ -798,21 +829,49 @@ void methods_room(void *ctx, struct conn *conn)
 
 void methods_closed(void *ctx, struct conn *conn)
 {
+    struct methods *m = ctx;
     struct reply *rp = conn_data(conn);
 
-    (void)ctx;
     if (rp == NULL)
         return;
+    if (rp->walk != NULL && walk_has_begun(rp->walk)) {
+        rp->conn = NULL;
+        LIST_INSERT_HEAD(&m->orphans, rp, link);
+        return;
+    }
     if (rp->walk == NULL)
         LIST_REMOVE(rp, link);
     reply_free(rp);
 }
 
-char *methods_refusal(uint32_t max_connections, size_t *len)
+bool methods_busy(const struct methods *m)
 {
+    return !LIST_EMPTY(&m->orphans);
+}
+
+void methods_work(struct methods *m)
+{
+    struct reply *rp = LIST_FIRST(&m->orphans);
+    struct wire_clock clock = wire_now(m);
+    struct walk_error error;
+    json_t *found = NULL;
+
+    if (rp == NULL)
+        return;
+    int r = walk_step(rp->walk, &clock, &found, &error);
+    json_decref(found);
+    if (r == WALK_AGAIN || r == WALK_SLICE)
+        return;
+    LIST_REMOVE(rp, link);
+    reply_free(rp);
+}
+
+char *methods_refusal(void *ctx, uint32_t max_connections_uid, size_t *len)
+{
+    (void)ctx;
     return varlink_encode_error(
         TWISTY_INTERFACE ".LimitReached",
-        json_pack("{s:s, s:I}", "limit", "max-connections", "value", (json_int_t)max_connections), len);
+        json_pack("{s:s, s:I}", "limit", "max-connections", "value", (json_int_t)max_connections_uid), len);
 }
 
 struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const struct methods_hooks *hooks)
@@ -824,6 +883,7 @@ struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const st
     m->loop = loop;
     m->hooks = *hooks;
     LIST_INIT(&m->watchers);
+    LIST_INIT(&m->orphans);
     return m;
 }
 
@@ -834,5 +894,13 @@ void methods_serve(struct methods *m, struct control *control)
 
 void methods_free(struct methods *m)
 {
+    struct reply *rp, *next;
+
+    if (m == NULL)
+        return;
+    for (rp = LIST_FIRST(&m->orphans); rp != NULL; rp = next) {
+        next = LIST_NEXT(rp, link);
+        reply_free(rp);
+    }
     free(m);
 }

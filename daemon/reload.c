@@ -84,6 +84,14 @@ const struct job *reload_conflict(const struct reload_plan *plan, const struct j
     return NULL;
 }
 
+/* The job that goes with its section; NULL when it has gone, or another has its name. */
+static struct job *leaves(const struct jobs *jobs, const struct job_spec *spec)
+{
+    struct job *job = jobs_find(jobs, spec->name);
+
+    return job != NULL && job->source == SOURCE_CONFIG ? job : NULL;
+}
+
 int reload_apply(const struct reload_plan *plan, struct jobs *jobs, uid_t owner, int64_t now)
 {
     size_t n = plan->added.n + plan->changed.n, copied = 0, failed;
@@ -91,6 +99,8 @@ int reload_apply(const struct reload_plan *plan, struct jobs *jobs, uid_t owner,
     struct jobs_add add = {.specs = specs, .n = n, .mode = ADD_REPLACE, .source = SOURCE_CONFIG, .owner = owner};
     int r = specs == NULL ? -ENOMEM : 0;
 
+    for (size_t i = 0; i < plan->removed.n; i++)
+        add.leaving += leaves(jobs, plan->removed.specs[i]) != NULL;
     for (; r == 0 && copied < n; copied++) {
         const struct job_spec *spec =
             copied < plan->added.n ? plan->added.specs[copied] : plan->changed.specs[copied - plan->added.n];
@@ -102,8 +112,8 @@ int reload_apply(const struct reload_plan *plan, struct jobs *jobs, uid_t owner,
         spec_clear(&specs[i]);
     free(specs);
     for (size_t i = 0; r == 0 && i < plan->removed.n; i++) {
-        struct job *job = jobs_find(jobs, plan->removed.specs[i]->name);
-        if (job != NULL && job->source == SOURCE_CONFIG)
+        struct job *job = leaves(jobs, plan->removed.specs[i]);
+        if (job != NULL)
             jobs_remove(jobs, job, now, "reload");
     }
     return r;

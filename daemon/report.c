@@ -344,8 +344,19 @@ static bool rule_wants(struct job *job, const struct job_event *ev)
     return wanted || ev->missed > 0;
 }
 
+/* The sink may have found out by itself that lines flow again. */
+static void see_whether_blocked(struct report *r)
+{
+    struct sink_stats stats;
+
+    sink_stats(r->sink, &stats);
+    r->blocked = stats.stuck;
+}
+
 static void report_tick(struct report *r, struct job *job, const struct job_event *ev)
 {
+    if (r->blocked)
+        see_whether_blocked(r);
     if (!rule_wants(job, ev))
         return;
     if (!TAILQ_EMPTY(&r->pending) || !write_tick(r, job, ev, 0, ev->at))

@@ -582,12 +582,23 @@ static void drain_until(struct sink *s, int64_t deadline)
     }
 }
 
+int64_t sink_deadline(int ms)
+{
+    return now_ms() + ms;
+}
+
+void sink_make_room(struct sink *s, int64_t deadline)
+{
+    if (s->queue_bytes > QUEUE_BYTES_MAX / 2)
+        drain_until(s, deadline);
+}
+
 void sink_close(struct sink *s, int wait_ms)
 {
     if (!s)
         return;
     if (s->watch)
-        drain_until(s, now_ms() + wait_ms);
+        drain_until(s, sink_deadline(wait_ms));
     while (!STAILQ_EMPTY(&s->queue))
         dequeue(s);
     watch_free(s->watch);

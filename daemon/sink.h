@@ -57,6 +57,15 @@ int sink_open(enum log_target target, const struct sink_paths *paths, struct wat
 void sink_close(struct sink *sink, int wait_ms);
 
 /*
+ * After the loop has ended, when nobody else drains the queue: wait until there is room for more lines, but not beyond
+ * `deadline`, which is from sink_deadline().
+ */
+void sink_make_room(struct sink *sink, int64_t deadline);
+
+/* The point in time `ms` milliseconds from now. */
+int64_t sink_deadline(int ms);
+
+/*
  * Write a line. With `keep`, it is queued if it cannot be sent now: 0, or -ENOBUFS when the bounded queue is full
  * (counted, and told in a line of its own once lines flow again). Without, -EAGAIN when it cannot be sent now; lines
  * that are queued come first. Any other negative errno: the receiver does not want this line; it is counted as lost.

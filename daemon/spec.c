@@ -261,8 +261,27 @@ static const struct job_spec *said_by(const struct spec_draft *draft, const stru
     return defaults != NULL && spec_draft_has(defaults, key) ? &defaults->spec : NULL;
 }
 
+/* What is wrong with a draft as a whole: all of it is counted, the first `room` are kept. */
+struct findings {
+    struct spec_error *list;
+    size_t room, n;
+};
+
+__attribute__((format(printf, 3, 4))) static void find(struct findings *f, enum spec_key key, const char *format, ...)
+{
+    va_list args;
+
+    if (f->n < f->room) {
+        f->list[f->n].key = key;
+        va_start(args, format);
+        vsnprintf(f->list[f->n].why, sizeof f->list[f->n].why, format, args);
+        va_end(args);
+    }
+    f->n++;
+}
+
 /* Keys that a kind does not have are refused where the job names them; from the defaults they are passed over. */
-static int check_kind_has_keys(const struct spec_draft *draft, struct spec_error *err)
+static void check_kind_has_keys(const struct spec_draft *draft, struct findings *f)
 {
     static const struct {
         enum job_kind kind;
@@ -274,60 +293,52 @@ static int check_kind_has_keys(const struct spec_draft *draft, struct spec_error
 
     for (size_t i = 0; i < ARRAY_SIZE(lacks); i++)
         if (lacks[i].kind == draft->spec.kind && spec_draft_has(draft, lacks[i].key))
-            return refuse(err, lacks[i].key, -EINVAL, "a %s job has no %s", job_kind_name(lacks[i].kind),
-                          spec_keys[lacks[i].key].ini);
-    return 0;
+            find(f, lacks[i].key, "a %s job has no %s", job_kind_name(lacks[i].kind), spec_keys[lacks[i].key].ini);
 }
 
-static int merge_count(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out,
-                       struct spec_error *err)
+static void check_count(const struct spec_draft *draft, const struct spec_draft *defaults, struct findings *f)
 {
     const struct job_spec *said = said_by(draft, defaults, KEY_COUNT);
 
-    if (out->kind == JOB_ONCE)
-        out->count = 1;
-    else if (said != NULL)
-        out->count = said->count;
-    else if (out->kind == JOB_LOOP)
-        out->count = COUNT_FOREVER;
-    else
-        return refuse(err, KEY_COUNT, -EINVAL, "missing; a countdown needs the number of its ticks");
-    if (out->kind == JOB_LOOP && out->count == 0)
-        return refuse(err, KEY_COUNT, -ERANGE, "a loop ticks at least once; leave it out for a loop without end");
-    return 0;
+    if (draft->spec.kind == JOB_COUNTDOWN && said == NULL)
+        find(f, KEY_COUNT, "missing; a countdown needs the number of its ticks");
+    if (draft->spec.kind == JOB_LOOP && said != NULL && said->count == 0)
+        find(f, KEY_COUNT, "a loop ticks at least once; leave it out for a loop without end");
 }
 
-static int merge_rate(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out,
-                      struct spec_error *err)
+static bool says_rate_twice(const struct spec_draft *draft)
 {
-    const struct spec_draft *sources[] = {draft, defaults};
-
-    out->rate = rate_from_interval(NSEC_PER_SEC);
-    if (out->kind == JOB_ONCE) // no rate of the defaults makes it another job
-        return 0;
-    for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
-        const struct spec_draft *d = sources[i];
-        if (d == NULL)
-            continue;
-        if (spec_draft_has(d, KEY_RATE) && spec_draft_has(d, KEY_INTERVAL))
-            return refuse(err, KEY_INTERVAL, -EINVAL, "rate and interval say the same thing; give one of them");
-        if (spec_draft_has(d, KEY_RATE) || spec_draft_has(d, KEY_INTERVAL)) {
-            out->rate = d->spec.rate;
-            return 0;
-        }
-    }
-    return 0;
+    return draft != NULL && spec_draft_has(draft, KEY_RATE) && spec_draft_has(draft, KEY_INTERVAL);
 }
 
 /* Every due time of the job must be a time: start + delay + count ticks, whenever it starts. */
-static int check_end(const struct job_spec *spec, struct spec_error *err)
+static void check_end(const struct job_spec *spec, struct findings *f)
 {
     uint64_t ticks = spec->count == COUNT_FOREVER ? 1 : spec->count;
     int64_t length = spec->kind == JOB_ONCE ? 0 : rate_due(spec->rate, ticks);
 
-    if (length <= SPAN_MAX - spec->delay) // TIME_NEVER included
-        return 0;
-    return refuse(err, KEY_COUNT, -ERANGE, "the job would take longer than 146 years");
+    if (length > SPAN_MAX - spec->delay) // TIME_NEVER included
+        find(f, KEY_COUNT, "the job would take longer than 146 years");
+}
+
+static uint64_t merged_count(const struct spec_draft *draft, const struct spec_draft *defaults)
+{
+    const struct job_spec *said = said_by(draft, defaults, KEY_COUNT);
+
+    if (draft->spec.kind == JOB_ONCE)
+        return 1;
+    return said != NULL ? said->count : COUNT_FOREVER;
+}
+
+/* Whoever says a rate or an interval says both. */
+static struct rate merged_rate(const struct spec_draft *draft, const struct spec_draft *defaults)
+{
+    const struct spec_draft *sources[] = {draft, defaults};
+
+    for (size_t i = 0; i < ARRAY_SIZE(sources) && draft->spec.kind != JOB_ONCE; i++)
+        if (sources[i] != NULL && (spec_draft_has(sources[i], KEY_RATE) || spec_draft_has(sources[i], KEY_INTERVAL)))
+            return sources[i]->spec.rate;
+    return rate_from_interval(NSEC_PER_SEC); // also for once: no rate of the defaults makes it another job
 }
 
 static int merge_texts(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out)
@@ -357,29 +368,49 @@ static void merge_options(const struct spec_draft *draft, const struct spec_draf
         out->report = said->report;
 }
 
-int spec_from_draft(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out,
-                    struct spec_error *err)
+/* The draft over the defaults, without the texts. */
+static struct job_spec merge(const struct spec_draft *draft, const struct spec_draft *defaults)
 {
     struct job_spec spec = {.kind = draft->spec.kind, .immediate = true};
 
-    if (!spec_draft_has(draft, KEY_KIND))
-        return refuse(err, KEY_KIND, -EINVAL, "missing; one of %s", spec_keys[KEY_KIND].values);
     merge_options(draft, defaults, &spec);
-    int r = check_kind_has_keys(draft, err);
-    if (r == 0)
-        r = merge_count(draft, defaults, &spec, err);
-    if (r == 0)
-        r = merge_rate(draft, defaults, &spec, err);
-    if (r == 0)
-        r = check_end(&spec, err);
-    if (r == 0)
-        r = merge_texts(draft, defaults, &spec);
-    if (r < 0) {
-        spec_clear(&spec);
-        return r;
+    spec.count = merged_count(draft, defaults);
+    spec.rate = merged_rate(draft, defaults);
+    return spec;
+}
+
+size_t spec_check(const struct spec_draft *draft, const struct spec_draft *defaults, struct spec_error *errors,
+                  size_t room)
+{
+    struct findings f = {.list = errors, .room = room};
+
+    if (spec_draft_has(draft, KEY_KIND)) {
+        check_kind_has_keys(draft, &f);
+        check_count(draft, defaults, &f);
+    } else {
+        find(&f, KEY_KIND, "missing; one of %s", spec_keys[KEY_KIND].values);
     }
-    *out = spec;
-    return 0;
+    if (says_rate_twice(draft) || says_rate_twice(defaults))
+        find(&f, KEY_INTERVAL, "rate and interval say the same thing; give one of them");
+    if (f.n == 0) {
+        const struct job_spec spec = merge(draft, defaults);
+        check_end(&spec, &f);
+    }
+    return f.n;
+}
+
+int spec_from_draft(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out,
+                    struct spec_error *err)
+{
+    if (spec_check(draft, defaults, err, 1) > 0)
+        return -EINVAL;
+    struct job_spec spec = merge(draft, defaults);
+    int r = merge_texts(draft, defaults, &spec);
+    if (r < 0)
+        spec_clear(&spec);
+    else
+        *out = spec;
+    return r;
 }
 
 static bool same_text(const char *a, const char *b)

@@ -100,10 +100,14 @@ bool spec_draft_has(const struct spec_draft *draft, enum spec_key key);
 void spec_draft_clear(struct spec_draft *draft);
 
 /*
- * Lay the draft over `defaults` (NULL for none) and over what is built in, and check the whole: exactly one of rate
- * and interval, a count where the kind needs one, keys that the kind has, an end within SPAN_MAX. Copies what it
- * keeps. 0, -EINVAL with *err filled in, -ENOMEM.
+ * What is wrong with the draft, laid over `defaults` (NULL for none) and over what is built in, as a whole: exactly
+ * one of rate and interval, a count where the kind needs one, keys that the kind has, an end within SPAN_MAX. Returns
+ * how many mistakes there are, the first `room` of them in errors[].
  */
+size_t spec_check(const struct spec_draft *draft, const struct spec_draft *defaults, struct spec_error *errors,
+                  size_t room);
+
+/* Make the spec of a draft and its defaults. Copies what it keeps. 0; -EINVAL with its first mistake; -ENOMEM. */
 int spec_from_draft(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out,
                     struct spec_error *err);
 

@@ -152,7 +152,8 @@ const char *nearest_of(const char *wanted, const void *table, size_t n, size_t s
 
 /*
  * The length of the UTF-8 sequence at s if it is well-formed (RFC 3629: shortest form, no surrogates, at most
- * U+10FFFF) and no control character (C0, DEL, C1, line and paragraph separator); else 0.
+ * U+10FFFF) and neither a control character (C0, DEL, C1, line and paragraph separator) nor one that
+ * reorders the text around it (bidirectional embeddings, overrides and isolates); else 0.
  */
 static size_t printable_len(const unsigned char *s)
 {
@@ -169,7 +170,9 @@ static size_t printable_len(const unsigned char *s)
     }
     if ((len == 3 && c < 0x800) || (len == 4 && (c < 0x10000 || c > 0x10ffff)))
         return 0;
-    if ((c >= 0xd800 && c < 0xe000) || c < 0xa0 || c == 0x2028 || c == 0x2029)
+    if ((c >= 0xd800 && c < 0xe000) || c < 0xa0)
+        return 0;
+    if ((c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069))
         return 0;
     return len;
 }

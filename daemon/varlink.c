@@ -7,6 +7,9 @@
 /* A call nests four deep; what nests deeper than this was made to hurt, and is not worth building. */
 #define DEPTH_MAX 32
 
+/* The largest sensible message is a reply with 1000 jobs of 30 members each. */
+#define VALUES_MAX 100000
+
 static int refuse(const char *phrase, const char **why)
 {
     *why = phrase;
@@ -14,34 +17,41 @@ static int refuse(const char *phrase, const char **why)
 }
 
 /*
- * jansson's own bound on nesting is 2048, and an object costs it a hundred times its text. Looking at the brackets
- * first refuses such a message before any of it is built. What is not JSON may pass: the parser sees it next.
+ * jansson's own bound on nesting is 2048, and an object costs it a hundred times its text. Looking at the brackets and
+ * commas first refuses such a message before any of it is built: returns why, or NULL. What is not JSON may pass: the
+ * parser sees it next.
  */
-static bool nests_too_deep(const char *text, size_t len)
+static const char *cost_objection(const char *text, size_t len)
 {
-    unsigned depth = 0;
+    unsigned depth = 0, values = 0;
     bool quoted = false;
 
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
-        if (quoted && c == '\\')
+        if (quoted && c == '\\') {
             i++;
-        else if (c == '"')
+        } else if (c == '"') {
             quoted = !quoted;
-        else if (!quoted && (c == '{' || c == '[') && ++depth > DEPTH_MAX)
-            return true;
-        else if (!quoted && (c == '}' || c == ']') && depth > 0)
+        } else if (!quoted && (c == '{' || c == '[' || c == ',')) {
+            depth += c != ',';
+            if (depth > DEPTH_MAX)
+                return "it is nested too deep";
+            if (++values > VALUES_MAX)
+                return "it has too many values";
+        } else if (!quoted && (c == '}' || c == ']') && depth > 0) {
             depth--;
+        }
     }
-    return false;
+    return NULL;
 }
 
 static int parse_object(const char *text, size_t len, json_t **out, const char **why)
 {
     json_error_t error;
 
-    if (nests_too_deep(text, len))
-        return refuse("it is nested too deep", why);
+    const char *objection = cost_objection(text, len);
+    if (objection != NULL)
+        return refuse(objection, why);
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
     if (root == NULL) {
         if (json_error_code(&error) == json_error_out_of_memory) {

@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
-/* One slice: jobs looked at, and jobs acted on and told of, which costs more. */
+/* One slice: looks at a job, for each glob one; and jobs acted on and told of, which costs more. */
 #define SLICE_LOOKS 4096
 #define SLICE_JOBS  64
 
@@ -16,73 +17,99 @@ struct walk {
     struct jobs *jobs;
     struct walk_request request;
     bool checking;             // of the two rounds of a change, the first
-    bool by_name;              // every match is a name: look them up, in their order
-    size_t index;              // by_name: the next one
+    json_t *names;             // those among the matches: an object's keys, each once, in their order
+    bool by_name;              // all are: look them up
+    void *at;                  // by_name: the next one, an iterator of `names`
     struct jobs_cursor cursor; // else: where it is
     bool has_cursor;
-    bool fitted[WALK_MATCHES_MAX]; // while checking: this glob fits a job
-    size_t count;                  // jobs found so far in this round
-    json_t *found;                 // an array of those not sent yet
+    const char *globs[WALK_GLOBS_MAX]; // the other matches; they live in request.match
+    bool fitted[WALK_GLOBS_MAX];       // while checking: this glob fits a job
+    size_t n_globs;
+    size_t count;  // jobs found so far in this round
+    json_t *found; // an array of those not sent yet
 };
 
-static const char *match_at(const struct walk *walk, size_t i)
-{
-    return json_string_value(json_array_get(walk->request.match, i));
-}
-
+/* To the beginning; the second round sees no job that came after the first began. */
 static void rewind_walk(struct walk *walk)
 {
+    uint64_t end = walk->has_cursor ? walk->cursor.end : UINT64_MAX;
+
     if (walk->has_cursor)
         jobs_end(&walk->cursor);
     walk->has_cursor = !walk->by_name;
-    if (walk->has_cursor)
+    if (walk->has_cursor) {
         jobs_begin(walk->jobs, &walk->cursor);
-    walk->index = 0;
+        walk->cursor.end = MIN(walk->cursor.end, end);
+    }
+    walk->at = json_object_iter(walk->names);
     walk->count = 0;
 }
 
-/* Names must be jobs, and there must not be too many. */
-static int check_matches(struct walk *walk, struct walk_error *error)
+static int over(struct walk_error *error, const char *limit, int value)
 {
-    size_t n = json_array_size(walk->request.match), globs = 0;
+    *error = (struct walk_error){.limit = limit, .value = value};
+    return -E2BIG;
+}
 
-    if (n > WALK_MATCHES_MAX) {
-        *error = (struct walk_error){.limit = "names and globs in one call", .value = WALK_MATCHES_MAX};
-        return -E2BIG;
-    }
+int walk_check_bounds(const json_t *match, struct walk_error *error)
+{
+    size_t n = json_array_size(match), globs = 0;
+
+    if (n > WALK_MATCHES_MAX)
+        return over(error, "names and globs in one call", WALK_MATCHES_MAX);
     for (size_t i = 0; i < n; i++) {
-        const char *match = match_at(walk, i);
+        const json_t *text = json_array_get(match, i);
+        if (json_string_length(text) > WALK_MATCH_LEN_MAX)
+            return over(error, "bytes of a name or glob", WALK_MATCH_LEN_MAX);
+        globs += is_glob(json_string_value(text));
+    }
+    return globs > WALK_GLOBS_MAX ? over(error, "globs in one call", WALK_GLOBS_MAX) : 0;
+}
+
+/* Tell names from globs. Names must be jobs. */
+static int sort_matches(struct walk *walk, struct walk_error *error)
+{
+    size_t n = json_array_size(walk->request.match);
+
+    for (size_t i = 0; i < n; i++) {
+        const char *match = json_string_value(json_array_get(walk->request.match, i));
         if (is_glob(match)) {
-            globs++;
+            walk->globs[walk->n_globs++] = match;
         } else if (jobs_find(walk->jobs, match) == NULL) {
             error->name = match;
             return -ENOENT;
+        } else if (json_object_set_new(walk->names, match, json_true()) < 0) {
+            return -ENOMEM;
         }
     }
-    walk->by_name = n > 0 && globs == 0;
-    if (globs > WALK_GLOBS_MAX) {
-        *error = (struct walk_error){.limit = "globs in one call", .value = WALK_GLOBS_MAX};
-        return -E2BIG;
-    }
+    walk->by_name = n > 0 && walk->n_globs == 0;
     return 0;
 }
 
 int walk_new(struct jobs *jobs, const struct walk_request *request, struct walk **out, struct walk_error *error)
 {
-    struct walk *walk = calloc(1, sizeof *walk);
+    struct walk *walk = *out = calloc(1, sizeof *walk);
     if (walk == NULL)
         return -ENOMEM;
     walk->jobs = jobs;
     walk->request = *request;
     json_incref(request->match);
     walk->checking = request->action != WALK_LIST;
-    *out = walk; // on error, too: what *error points to lives in it
-    int r = check_matches(walk, error);
-    if (r < 0)
-        return r;
+    walk->names = json_object();
     walk->found = json_array();
-    rewind_walk(walk);
-    return walk->found == NULL ? -ENOMEM : 0;
+    if (walk->names == NULL || walk->found == NULL)
+        return -ENOMEM;
+    int r = walk_check_bounds(request->match, error);
+    if (r == 0)
+        r = sort_matches(walk, error);
+    if (r == 0)
+        rewind_walk(walk);
+    return r;
+}
+
+bool walk_has_begun(const struct walk *walk)
+{
+    return walk->request.action != WALK_LIST && !walk->checking;
 }
 
 void walk_free(struct walk *walk)
@@ -91,6 +118,7 @@ void walk_free(struct walk *walk)
         return;
     if (walk->has_cursor)
         jobs_end(&walk->cursor);
+    json_decref(walk->names);
     json_decref(walk->request.match);
     json_decref(walk->found);
     free(walk);
@@ -101,48 +129,40 @@ static bool next_job(struct walk *walk, struct job **job)
 {
     if (!walk->by_name)
         return (*job = jobs_next(&walk->cursor)) != NULL;
-    if (walk->index == json_array_size(walk->request.match))
+    if (walk->at == NULL)
         return false;
-    *job = jobs_find(walk->jobs, match_at(walk, walk->index++));
+    *job = jobs_find(walk->jobs, json_object_iter_key(walk->at));
+    walk->at = json_object_iter_next(walk->names, walk->at);
     return true;
 }
 
-/* Does a match mean this job? Notes the globs that do. */
-static enum fit fits_match(struct walk *walk, const char *name)
+/* Does a match mean this job? Notes the globs that do; they may not be asked at all. */
+static enum fit fits_match(struct walk *walk, const char *name, bool ask_globs)
 {
-    size_t n = json_array_size(walk->request.match);
-    enum fit fit = n == 0 && walk->request.action == WALK_LIST ? FITS_GLOB : FITS_NOT;
+    bool everything = walk->request.action == WALK_LIST && json_array_size(walk->request.match) == 0;
+    enum fit fit = everything && ask_globs ? FITS_GLOB : FITS_NOT;
 
     if (walk->by_name)
         return FITS_NAME;
-    for (size_t i = 0; i < n; i++) {
-        const char *match = match_at(walk, i);
-        if (!is_glob(match)) {
-            if (strcmp(match, name) == 0)
-                fit = FITS_NAME;
-        } else if (glob_match(match, name)) {
+    for (size_t i = 0; ask_globs && i < walk->n_globs; i++)
+        if (glob_match(walk->globs[i], name)) {
             walk->fitted[i] = true;
-            fit = fit == FITS_NAME ? fit : FITS_GLOB;
+            fit = FITS_GLOB;
         }
-    }
-    return fit;
+    return json_object_get(walk->names, name) != NULL ? FITS_NAME : fit;
 }
 
 /* Is the job one that the call is about? Globs leave out ended jobs, unless those are asked for. */
 static enum fit fits(struct walk *walk, const struct job *job, int64_t now)
 {
     const struct walk_request *request = &walk->request;
-    bool ended = job_ended(job);
+    bool with_ended = request->all || request->states != 0 || request->action == WALK_REMOVE;
 
     if (request->states != 0 && (request->states >> job_state_at(job, now) & 1) == 0)
         return FITS_NOT;
-    if (request->ended_only && !ended)
+    if (request->ended_only && !job_ended(job))
         return FITS_NOT;
-    bool with_ended = request->all || request->states != 0 || request->action == WALK_REMOVE;
-    if (ended && !with_ended && json_array_size(request->match) == 0)
-        return FITS_NOT;
-    enum fit fit = fits_match(walk, job->spec.name);
-    return fit == FITS_GLOB && ended && !with_ended ? FITS_NOT : fit;
+    return fits_match(walk, job->spec.name, with_ended || !job_ended(job));
 }
 
 /* May this be done to the job? */
@@ -189,12 +209,12 @@ static int act(struct walk *walk, struct job *job, const struct wire_clock *cloc
     return r;
 }
 
-/* The first round is over: did every glob fit a job? */
+/* The first round is over: did every glob fit a job? That no job has ended is no mistake. */
 static int end_check(struct walk *walk, struct walk_error *error)
 {
-    for (size_t i = 0; !walk->by_name && i < json_array_size(walk->request.match); i++)
-        if (is_glob(match_at(walk, i)) && !walk->fitted[i]) {
-            error->name = match_at(walk, i);
+    for (size_t i = 0; !walk->request.ended_only && i < walk->n_globs; i++)
+        if (!walk->fitted[i]) {
+            error->name = walk->globs[i];
             return -ENOENT;
         }
     walk->checking = false;
@@ -205,14 +225,13 @@ static int end_check(struct walk *walk, struct walk_error *error)
 /* One job of either round. */
 static int visit(struct walk *walk, struct job *job, const struct wire_clock *clock, struct walk_error *error)
 {
-    walk->count++;
-    if (!walk->request.sliced && walk->count > WALK_ONE_REPLY_MAX) {
-        *error = (struct walk_error){.limit = "jobs in one reply; call with `more`", .value = WALK_ONE_REPLY_MAX};
-        return -E2BIG;
-    }
+    bool first_round = walk->checking || walk->request.action == WALK_LIST;
+
+    if (first_round && !walk->request.sliced && ++walk->count > WALK_ONE_REPLY_MAX)
+        return over(error, "jobs in one reply; call with `more`", WALK_ONE_REPLY_MAX);
     if (walk->checking)
         return check_job(walk, job, error);
-    // Since the first round a job may have ended by itself, or been met before under the same name.
+    // Since the first round it may have ended by itself, or another may have its name.
     if (walk->request.action != WALK_LIST && check_job(walk, job, error) < 0)
         return 0;
     return act(walk, job, clock);
@@ -231,7 +250,7 @@ int walk_step(struct walk *walk, const struct wire_clock *clock, json_t **found,
     unsigned jobs = 0;
     struct job *job;
 
-    for (unsigned looks = 0; looks < SLICE_LOOKS && jobs < SLICE_JOBS; looks++) {
+    for (size_t looks = 0; looks < SLICE_LOOKS && jobs < SLICE_JOBS; looks += 1 + walk->n_globs) {
         if (walk->found == NULL)
             return -ENOMEM;
         if (!next_job(walk, &job)) {

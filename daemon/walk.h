@@ -13,9 +13,10 @@
 enum walk_action { WALK_LIST, WALK_STOP, WALK_PAUSE, WALK_RESUME, WALK_RESET, WALK_REMOVE };
 
 /* Bounds of one call. */
-#define WALK_MATCHES_MAX   1000  // names and globs
-#define WALK_GLOBS_MAX     16    // globs: each is tried on every job
-#define WALK_ONE_REPLY_MAX 10000 // jobs in a reply that is not sliced
+#define WALK_MATCHES_MAX   1000 // names and globs
+#define WALK_MATCH_LEN_MAX 64   // bytes of each; no name is as long
+#define WALK_GLOBS_MAX     16   // globs: each is tried on every job
+#define WALK_ONE_REPLY_MAX 1000 // jobs in a reply that is not sliced
 
 struct walk_request {
     enum walk_action action;
@@ -38,9 +39,18 @@ struct walk_error {
 
 struct walk;
 
-/* 0; -ENOENT: no job has this name; -E2BIG: over a bound; -ENOMEM. */
+/* Are these names and globs within the bounds? 0, or -E2BIG with *error filled in. `match` may be NULL. */
+int walk_check_bounds(const json_t *match, struct walk_error *error);
+
+/*
+ * 0; -ENOENT: no job has this name; -E2BIG: over a bound; -ENOMEM. *out is set on error too, and then only good for
+ * walk_free(): what *error points to lives in it.
+ */
 int walk_new(struct jobs *jobs, const struct walk_request *request, struct walk **out, struct walk_error *error);
 void walk_free(struct walk *walk);
+
+/* Has it begun to change jobs? Then it has to go on to its end. */
+bool walk_has_begun(const struct walk *walk);
 
 enum walk_progress {
     WALK_AGAIN, // a slice of work is done, nothing is to be sent yet

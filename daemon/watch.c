@@ -18,6 +18,7 @@ struct watch {
     int number;    // the descriptor or the signal
     unsigned what; // wanted now
     int timeout_ms;
+    bool first;              // before the others that are ready
     TAILQ_ENTRY(watch) link; // watch_set::watches
 };
 
@@ -85,12 +86,18 @@ struct watch *watch_signal(struct watch_set *set, int signal_nr, const char *pur
     if (!watch)
         return NULL;
     event_assign(&watch->event, set->base, signal_nr, EV_SIGNAL | EV_PERSIST, on_event, watch);
+    event_priority_set(&watch->event, WATCH_PRIORITY_FIRST);
     if (event_add(&watch->event, NULL) < 0) {
         watch_free(watch);
         return NULL;
     }
     watch->what = WATCH_SIGNAL;
     return watch;
+}
+
+void watch_set_first(struct watch *watch)
+{
+    watch->first = true;
 }
 
 void watch_free(struct watch *watch)
@@ -116,6 +123,7 @@ int watch_want(struct watch *watch, unsigned what, int timeout_ms)
     if (!what && timeout_ms <= 0)
         return 0;
     event_assign(&watch->event, watch->set->base, watch->number, (short)events, on_event, watch);
+    event_priority_set(&watch->event, watch->first ? WATCH_PRIORITY_FIRST : WATCH_PRIORITY_REST);
     if (event_add(&watch->event, timeout_ms > 0 ? &timeout : NULL) < 0)
         return -ENOMEM;
     watch->what = what;

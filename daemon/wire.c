@@ -56,6 +56,15 @@ int wire_set(json_t *object, const char *key, json_t *value)
     return json_object_set_new_nocheck(object, key, value) < 0 ? -ENOMEM : 0;
 }
 
+json_t *wire_text(const char *text)
+{
+    char escaped[1024] = "";
+
+    if (text == NULL)
+        return json_null();
+    return json_stringn(escaped, text_escape(escaped, sizeof escaped, 0, text));
+}
+
 int64_t wire_usec(const struct wire_clock *clock, int64_t when)
 {
     return clock->real_usec + (when - clock->now) / NSEC_PER_USEC;
@@ -86,10 +95,15 @@ static void set_spec(struct object *o, const struct job_spec *spec)
     set_text(o, "message", spec->message);
 }
 
+static const char *source_name(const struct job *job)
+{
+    return job->source == SOURCE_CONFIG ? "config" : "control";
+}
+
 json_t *wire_job(const struct job *job, const struct wire_clock *clock)
 {
     struct object o = object_begin();
-    int64_t due = job_due(job);
+    int64_t due = job_due(job), rest = job_rest(job, clock->now);
 
     set_int(&o, "id", (int64_t)job->id);
     set_text(&o, "name", job->spec.name);
@@ -99,14 +113,26 @@ json_t *wire_job(const struct job *job, const struct wire_clock *clock)
     set_int(&o, "ticks", (int64_t)job_ticks(job));
     set_int(&o, "missed", (int64_t)job->missed);
     set_spec(&o, &job->spec);
-    set_text(&o, "source", job->source == SOURCE_CONFIG ? "config" : "control");
+    set_text(&o, "source", source_name(job));
     set_int(&o, "owner", job->owner);
     set_int(&o, "startUsec", wire_usec(clock, job->added));
     set_int(&o, "elapsedNsec", (job_ended(job) ? job->since : clock->now) - job->added);
     set(&o, "nextUsec", due == TIME_NEVER ? json_null() : json_integer(wire_usec(clock, due)));
-    set(&o, "nextNsec", due == TIME_NEVER ? json_null() : json_integer(due - clock->now));
+    set(&o, "nextNsec", rest == TIME_NEVER ? json_null() : json_integer(rest));
     set_text(&o, "reason", job->reason);
     return object_end(&o);
+}
+
+/* What an event tells of a job that begins: what the log's line has. */
+static void set_start(struct object *o, const struct job *job)
+{
+    char text[QUANTITY_TEXT_MAX];
+    bool ticks = job->spec.kind != JOB_ONCE;
+
+    set_text(o, "rate", ticks ? rate_format(job->spec.rate, text, sizeof text) : NULL);
+    set_text(o, "interval", ticks ? span_format(rate_interval(job->spec.rate), text, sizeof text) : NULL);
+    set_text(o, "delay", job->spec.delay > 0 ? span_format(job->spec.delay, text, sizeof text) : NULL);
+    set_text(o, "source", source_name(job));
 }
 
 json_t *wire_event(const struct job *job, const struct job_event *ev, const struct wire_clock *clock)
@@ -123,8 +149,10 @@ json_t *wire_event(const struct job *job, const struct job_event *ev, const stru
     set_count(&o, "left", ev->left);
     set_int(&o, "missed", (int64_t)ev->missed);
     set_int(&o, "elapsedNsec", ev->at - job->added);
-    if (ev->type == EVENT_TICK)
+    if (ev->type == EVENT_TICK || job->spec.kind == JOB_LOOP)
         set_int(&o, "tick", (int64_t)ev->tick);
+    if (ev->type == EVENT_START)
+        set_start(&o, job);
     if (ev->type == EVENT_TICK || ev->type == EVENT_FINISH)
         set_int(&o, "lateUsec", (ev->at - ev->due) / NSEC_PER_USEC);
     if (job->spec.message != NULL)

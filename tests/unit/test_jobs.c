@@ -498,8 +498,10 @@ static struct job_spec crowd_spec(struct crowd *c)
 /* What jobs_add() has to say to this. taken[i]: spec i gets the job that is there. */
 static int crowd_foresee(const struct crowd *c, const struct jobs_add *add, size_t *failed, bool *stays)
 {
-    size_t more = 0;
+    size_t more = 0, ended = 0;
 
+    for (size_t i = 0; i < c->n; i++)
+        ended += job_ended(c->rows[i].job);
     for (size_t i = 0; i < add->n; i++) {
         const char *name = add->specs[i].name;
         const struct row *holder = name != NULL ? crowd_row(c, name) : NULL;
@@ -511,9 +513,9 @@ static int crowd_foresee(const struct crowd *c, const struct jobs_add *add, size
                 return -EEXIST;
         if (live && add->mode == ADD_NEW)
             return -EEXIST;
-        more += holder == NULL; // else it takes that one's place
+        more += holder == NULL || !live; // else it takes that one's place
     }
-    return more > 0 && c->n + more > c->max_jobs ? -ENOSPC : 0;
+    return more > 0 && c->n - ended + more > c->max_jobs ? -ENOSPC : 0; // ended ones give way
 }
 
 static void crowd_add(struct crowd *c)

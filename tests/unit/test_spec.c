@@ -249,7 +249,7 @@ static void a_whole_that_makes_no_sense_is_refused(void **state)
         {{{KEY_KIND, "countdown"}}, KEY_COUNT, -EINVAL, "missing; a countdown needs the number of its ticks"},
         {{{KEY_KIND, "loop"}, {KEY_COUNT, "0"}},
          KEY_COUNT,
-         -ERANGE,
+         -EINVAL,
          "a loop ticks at least once; leave it out for a loop without end"},
         {{{KEY_KIND, "loop"}, {KEY_RATE, "1"}, {KEY_INTERVAL, "1s"}},
          KEY_INTERVAL,
@@ -265,19 +265,19 @@ static void a_whole_that_makes_no_sense_is_refused(void **state)
          "a countdown job has no immediate"},
         {{{KEY_KIND, "countdown"}, {KEY_COUNT, "147"}, {KEY_RATE, "1/y"}},
          KEY_COUNT,
-         -ERANGE,
+         -EINVAL,
          "the job would take longer than 146 years"},
         {{{KEY_KIND, "countdown"}, {KEY_COUNT, "146"}, {KEY_RATE, "1/y"}, {KEY_DELAY, "1y"}},
          KEY_COUNT,
-         -ERANGE,
+         -EINVAL,
          "the job would take longer than 146 years"},
         {{{KEY_KIND, "loop"}, {KEY_RATE, "1/100y"}, {KEY_DELAY, "100y"}},
          KEY_COUNT,
-         -ERANGE,
+         -EINVAL,
          "the job would take longer than 146 years"},
         {{{KEY_KIND, "countdown"}, {KEY_COUNT, "9007199254740992"}, {KEY_RATE, "1/y"}},
          KEY_COUNT,
-         -ERANGE,
+         -EINVAL,
          "the job would take longer than 146 years"},
     };
     (void)state;
@@ -290,6 +290,27 @@ static void a_whole_that_makes_no_sense_is_refused(void **state)
             fail_msg("row %zu: %d, %s", i, r, err.why);
         assert_int_equal(spec.count, 42);
     }
+}
+
+static void all_mistakes_are_found(void **state)
+{
+    struct spec_draft draft = {0};
+    struct spec_error errors[KEY_COUNT_OF_KEYS];
+    (void)state;
+
+    assert_int_equal(spec_draft_set(&draft, KEY_COUNT, "1", errors), 0);
+    assert_int_equal(spec_draft_set(&draft, KEY_RATE, "1", errors), 0);
+    assert_int_equal(spec_draft_set(&draft, KEY_INTERVAL, "1s", errors), 0);
+    assert_int_equal(spec_check(&draft, NULL, errors, 1), 2); // more than there is room for
+    assert_int_equal(spec_check(&draft, NULL, errors, KEY_COUNT_OF_KEYS), 2);
+    assert_int_equal(errors[0].key, KEY_KIND);
+    assert_int_equal(errors[1].key, KEY_INTERVAL);
+    assert_int_equal(spec_draft_set(&draft, KEY_KIND, "once", errors), 0);
+    assert_int_equal(spec_draft_set(&draft, KEY_IMMEDIATE, "no", errors), 0);
+    assert_int_equal(spec_check(&draft, NULL, errors, KEY_COUNT_OF_KEYS), 5);
+    assert_int_equal(errors[3].key, KEY_IMMEDIATE);
+    assert_string_equal(errors[3].why, "a once job has no immediate");
+    spec_draft_clear(&draft);
 }
 
 /* The longest jobs that are allowed, to the nanosecond. */
@@ -311,7 +332,7 @@ static void the_longest_job_is_taken(void **state)
 
     make_well(longest, NULL, &spec);
     spec_clear(&spec);
-    assert_int_equal(make(longer, NULL, &spec, &err), -ERANGE);
+    assert_int_equal(make(longer, NULL, &spec, &err), -EINVAL);
 }
 
 static void defaults_fill_what_is_not_said(void **state)
@@ -464,6 +485,7 @@ int main(void)
         cmocka_unit_test(a_message_has_a_bound),
         cmocka_unit_test(a_key_may_be_said_again),
         cmocka_unit_test(a_whole_that_makes_no_sense_is_refused),
+        cmocka_unit_test(all_mistakes_are_found),
         cmocka_unit_test(the_longest_job_is_taken),
         cmocka_unit_test(defaults_fill_what_is_not_said),
         cmocka_unit_test(defaults_that_do_not_fit_are_passed_over),
