@@ -6,6 +6,7 @@
 #include "say.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,7 +18,6 @@ struct session {
     struct client *client;
     struct output out;
     char path[CLIENT_PATH_MAX];
-    bool none_is_fine; // that no job matches is no error
 };
 
 static bool given(const struct session *session, enum option_id option)
@@ -30,19 +30,13 @@ static enum ctl_status say_bad_reply(const struct session *session)
     return fault_call(session->path, -EBADMSG);
 }
 
-/*
- * Write out what was printed. A reader who has gone misses nothing, and needs no word. After a write that failed before
- * this, errno is still that of the last one.
- */
+/* A reader who has had enough is no failure. */
 static enum ctl_status flush_output(bool *reader_gone)
 {
-    bool failed = fflush(stdout) != 0 || ferror(stdout);
+    int r = say_all();
 
-    *reader_gone = failed && errno == EPIPE;
-    if (!failed || *reader_gone)
-        return CTL_DONE;
-    say_error("cannot write to standard output: %s", strerror(errno));
-    return CTL_FAILED;
+    *reader_gone = r == -EPIPE;
+    return r == 0 || *reader_gone ? CTL_DONE : CTL_FAILED;
 }
 
 /* Add "key": [operands] where there are any. The object may be NULL: there was no memory, and so it stays. */
@@ -96,27 +90,19 @@ static enum ctl_status start_call(struct session *session, const char *method, j
     return r < 0 ? fault_call(session->path, r) : CTL_DONE;
 }
 
-static bool is_no_such_job(const struct varlink_reply *reply)
-{
-    return strcmp(reply->error, TWISTY_INTERFACE ".NoSuchJob") == 0;
-}
-
 /*
- * On CTL_DONE the reply is a result, and the caller clears it. It is empty when there is nothing to say: nobody reads
- * our output any more, or no job matches and that is fine.
+ * On CTL_DONE the reply is a result, and the caller clears it. It is empty when nobody reads our output any
+ * more.
  */
 static enum ctl_status next_reply(struct session *session, struct varlink_reply *reply)
 {
-    enum ctl_status status = CTL_DONE;
-
     *reply = (struct varlink_reply){0};
     int r = client_receive(session->client, reply);
     if (r < 0)
         return r == -EPIPE ? CTL_DONE : fault_call(session->path, r);
     if (reply->error == NULL)
         return CTL_DONE;
-    if (!session->none_is_fine || !is_no_such_job(reply))
-        status = fault_reply(reply);
+    enum ctl_status status = fault_reply(reply);
     varlink_reply_clear(reply);
     return status;
 }
@@ -251,19 +237,30 @@ enum ctl_status command_show(struct session *session)
     return status;
 }
 
+/*
+ * The daemon goes on only as long as there is somebody who takes its slices: a reader of our output who has gone, or a
+ * full disk, must not leave the half of the jobs as they were.
+ */
 static enum ctl_status steer(struct session *session, json_t *parameters, bool removed)
 {
-    struct varlink_reply reply;
+    enum ctl_status written = CTL_DONE;
+    bool more = true, reader_gone = false;
 
-    enum ctl_status status = call(session, session->inv->verb->method, parameters, &reply);
-    if (status != CTL_DONE)
-        return status;
-    if (reply.root == NULL || json_is_array(reply_member(&reply, "jobs")))
-        session->out.ops->steered(&session->out, reply_member(&reply, "jobs"), removed);
-    else
-        status = say_bad_reply(session);
-    varlink_reply_clear(&reply);
-    return status;
+    signal(SIGPIPE, SIG_IGN);
+    enum ctl_status status = start_call(session, session->inv->verb->method, parameters, VARLINK_MORE);
+    while (status == CTL_DONE && more) {
+        struct varlink_reply reply;
+        status = next_reply(session, &reply);
+        more = reply.continues;
+        if (status == CTL_DONE && !json_is_array(reply_member(&reply, "jobs"))) {
+            status = say_bad_reply(session);
+        } else if (status == CTL_DONE && written == CTL_DONE && !reader_gone) {
+            session->out.ops->steered(&session->out, reply_member(&reply, "jobs"), removed, !more);
+            written = flush_output(&reader_gone);
+        }
+        varlink_reply_clear(&reply);
+    }
+    return status != CTL_DONE ? status : written;
 }
 
 enum ctl_status command_steer(struct session *session)
@@ -276,10 +273,8 @@ enum ctl_status command_remove(struct session *session)
     static const char *const all[] = {"*"};
     json_t *parameters = match_parameter(session);
 
-    if (session->inv->n_operands == 0) {
+    if (session->inv->n_operands == 0)
         parameters = with_operands(parameters, "match", all, 1);
-        session->none_is_fine = true;
-    }
     return steer(session, with_flag(parameters, "ended", given(session, OPTION_ENDED)), true);
 }
 

@@ -49,10 +49,15 @@ static void offer_states(const char *prefix)
 
 static void offer_options(const char *prefix, uint64_t which)
 {
+    char word[64];
+
     for (unsigned id = 0; id < OPTION_COUNT; id++) {
         if ((which >> id & 1) != 0) {
-            char word[64];
             int n = snprintf(word, sizeof word, "--%s", option_name(id));
+            offer(prefix, word, (size_t)n);
+        }
+        if ((which >> id & 1) != 0 && option_is_switch(id)) {
+            int n = snprintf(word, sizeof word, "--no-%s", option_name(id));
             offer(prefix, word, (size_t)n);
         }
     }

@@ -13,7 +13,8 @@ enum ctl_status fault_call(const char *path, int error)
 {
     switch (error) {
     case -ECONNRESET:
-        say_error("the daemon on %s hung up before its reply was complete; see its log", path);
+        say_error("the daemon on %s hung up before its reply was complete; see its log, or try 'twistyd --check'",
+                  path);
         break;
     case -ETIMEDOUT:
         say_error("the daemon on %s does not answer; see 'systemctl status twistyd'", path);
@@ -97,10 +98,22 @@ static void say_not_permitted(const json_t *p)
     say_error("not permitted: %s%s", member(p, "reason"), geteuid() == 0 ? "" : "; try sudo");
 }
 
+/* What helps against a limit; the others say it themselves. */
+static const struct remedy {
+    const char *limit, *text;
+} remedies[] = {
+    {"max-jobs", "; remove some with 'twistyctl rm', or see twistyd.conf(5)"},
+    {"max-connections", " of a user; see twistyd.conf(5)"},
+};
+
 static void say_limit_reached(const json_t *p)
 {
-    say_error("the daemon's limit is reached: %s is %lld; see twistyd.conf(5)", member(p, "limit"),
-              (long long)json_integer_value(json_object_get(p, "value")));
+    const char *limit = member(p, "limit"), *remedy = "";
+
+    for (size_t i = 0; i < ARRAY_SIZE(remedies); i++)
+        if (strcmp(limit, remedies[i].limit) == 0)
+            remedy = remedies[i].text;
+    say_error("limit: %s: at most %lld%s", limit, (long long)json_integer_value(json_object_get(p, "value")), remedy);
 }
 
 static void say_invalid_configuration(const json_t *p)

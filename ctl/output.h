@@ -17,15 +17,15 @@
 struct output {
     const struct output_ops *ops;
     bool quiet;
-    bool begun; // list: something is out
+    bool begun; // of what comes in slices: something is out
     int widths[LIST_COLUMNS];
 };
 
 struct output_ops {
     void (*added)(struct output *out, const json_t *jobs);
-    /* Jobs that were stopped, paused, ...; `removed`: they are no more. */
-    void (*steered)(struct output *out, const json_t *jobs, bool removed);
-    /* A slice of a list; `last`: it is the last one. */
+    /* A slice of the jobs that were stopped, paused, ...; `removed`: they are no more; `last`: it is the last one. */
+    void (*steered)(struct output *out, const json_t *jobs, bool removed, bool last);
+    /* A slice of a list. */
     void (*list)(struct output *out, const json_t *jobs, bool last);
     void (*job)(struct output *out, const json_t *job);
     void (*event)(struct output *out, const json_t *event);

@@ -9,29 +9,32 @@
 
 /* What an event's line tells, besides event, job and id, and before the message. */
 enum {
-    TELL_KIND = 1, // and count
+    TELL_SCHEDULE = 1,
     TELL_PROGRESS = 2,
     TELL_COUNT = 4,
     TELL_MISSED = 8,
     TELL_MISSED_IF_ANY = 16,
     TELL_ELAPSED = 32,
-    TELL_LOST = 64,
+    TELL_WHY = 64,
+    TELL_REASON = 128,
+    TELL_LOST = 256,
 };
 
 static const struct {
     const char *word;
     unsigned tells;
 } events[] = {
-    {"start", TELL_KIND},
+    {"start", TELL_SCHEDULE},
     {"tick", TELL_PROGRESS | TELL_MISSED_IF_ANY},
     {"missed", TELL_PROGRESS | TELL_MISSED},
     {"finish", TELL_COUNT | TELL_MISSED | TELL_ELAPSED},
-    {"stop", TELL_PROGRESS | TELL_MISSED | TELL_ELAPSED},
+    {"stop", TELL_PROGRESS | TELL_MISSED | TELL_ELAPSED | TELL_WHY},
     {"pause", TELL_PROGRESS},
     {"resume", TELL_PROGRESS},
     {"reset", TELL_PROGRESS},
-    {"failed", TELL_PROGRESS | TELL_MISSED | TELL_ELAPSED},
+    {"failed", TELL_PROGRESS | TELL_MISSED | TELL_ELAPSED | TELL_REASON},
     {"lost", TELL_LOST},
+    {"exit", TELL_WHY},
 };
 
 /* A logfmt pair; the value is quoted where a reader would otherwise not take it for one. */
@@ -80,27 +83,40 @@ static void put_progress(const json_t *event)
     put_number(event, "count");
 }
 
+static void put_schedule(const json_t *event)
+{
+    put_text(event, "kind", "kind", false);
+    if (!has_word(event, "kind", "once"))
+        put_number(event, "count");
+    put_text(event, "rate", "rate", false);
+    put_text(event, "interval", "interval", false);
+    if (!has_word(event, "delay", "0s"))
+        put_text(event, "delay", "delay", false);
+    put_text(event, "source", "source", false);
+}
+
 static void put_details(const json_t *event, unsigned tells)
 {
-    bool once = has_word(event, "kind", "once"); // its one tick needs no counting
-
-    if (tells & TELL_KIND)
-        put_text(event, "kind", "kind", false);
-    if ((tells & TELL_PROGRESS) && !once)
+    if (tells & TELL_SCHEDULE)
+        put_schedule(event);
+    if ((tells & TELL_PROGRESS) && !has_word(event, "kind", "once")) // its one tick needs no counting
         put_progress(event);
-    if ((tells & TELL_COUNT) || ((tells & TELL_KIND) && !once))
+    if (tells & TELL_COUNT)
         put_number(event, "count");
     if ((tells & TELL_MISSED) || ((tells & TELL_MISSED_IF_ANY) && number_or_zero(event, "missed") > 0))
         put_number(event, "missed");
     if (tells & TELL_ELAPSED)
         put_elapsed(event);
+    if (tells & TELL_WHY)
+        put_text(event, "reason", "why", false);
+    if (tells & TELL_REASON)
+        put_text(event, "reason", "reason", true);
     if (tells & TELL_LOST)
         put_number(event, "lost");
 }
 
 void output_event_line(struct output *out, const json_t *event)
 {
-    bool failed = has_word(event, "event", "failed");
     const char *word = text_of(event, "event");
     char shown[64] = "";
 
@@ -112,7 +128,6 @@ void output_event_line(struct output *out, const json_t *event)
     for (size_t i = 0; i < ARRAY_SIZE(events); i++)
         if (has_word(event, "event", events[i].word))
             put_details(event, events[i].tells);
-    put_text(event, "reason", failed ? "reason" : "why", failed);
     put_text(event, "message", "msg", true);
     putchar('\n');
 }

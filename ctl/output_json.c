@@ -35,10 +35,10 @@ static void put_added(struct output *out, const json_t *jobs)
     put_slice(out, jobs, true);
 }
 
-static void put_steered(struct output *out, const json_t *jobs, bool removed)
+static void put_steered(struct output *out, const json_t *jobs, bool removed, bool last)
 {
     (void)removed;
-    put_slice(out, jobs, true);
+    put_slice(out, jobs, last);
 }
 
 static void put_value(struct output *out, const json_t *value)

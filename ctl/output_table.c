@@ -36,6 +36,16 @@ static void put_clock_time(int64_t usec)
         fputs(buf, stdout);
 }
 
+/* "in 1.2s"; of a paused job it is what is left of its interval. */
+static void put_next_tick(const json_t *job, int64_t ns)
+{
+    bool paused = has_word(job, "state", "paused");
+
+    put_span(paused ? "" : "in ", ns);
+    if (paused)
+        fputs(" after it is resumed", stdout);
+}
+
 /* When the job will have done all its ticks if nobody steers it, from its start; false for one without an end. */
 static bool job_length(const json_t *job, int64_t *out)
 {
@@ -54,7 +64,7 @@ static bool job_length(const json_t *job, int64_t *out)
     return true;
 }
 
-static void put_once_plan(int64_t delay)
+static void put_one_tick(int64_t delay)
 {
     if (delay > 0)
         put_span("one tick, in ", delay);
@@ -65,18 +75,20 @@ static void put_once_plan(int64_t delay)
 /* "5 ticks, one every 2s (0.5/s), done in 10s" */
 static void put_plan(const json_t *job)
 {
-    int64_t count, length, delay = number_or_zero(job, "delayNsec");
+    int64_t count = -1, length = -1, delay = number_or_zero(job, "delayNsec");
+    bool ends = job_length(job, &length);
     const char *ticks = "a tick every ";
 
-    if (has_word(job, "kind", "once")) {
-        put_once_plan(delay);
+    number_of(job, "count", &count);
+    if (has_word(job, "kind", "once") || (has_word(job, "kind", "loop") && count == 1)) {
+        put_one_tick(ends ? length : delay);
         return;
     }
-    if (number_of(job, "count", &count)) {
-        if (count == 0) {
-            fputs("no ticks, finished at once", stdout);
-            return;
-        }
+    if (count == 0) {
+        fputs("no ticks, finished at once", stdout);
+        return;
+    }
+    if (count > 0) {
         printf("%" PRId64, count);
         ticks = count == 1 ? " tick of " : " ticks, one every ";
     }
@@ -86,7 +98,7 @@ static void put_plan(const json_t *job)
     fputs(")", stdout);
     if (delay > 0)
         put_span(", starting in ", delay);
-    if (job_length(job, &length))
+    if (ends)
         put_span(", done in ", length);
     else
         fputs(", until it is stopped", stdout);
@@ -104,8 +116,10 @@ static void put_progress(const json_t *job)
         printf(" after %" PRId64 " tick%s", number_or_zero(job, "ticks"), number_or_zero(job, "ticks") == 1 ? "" : "s");
     else if (!has_word(job, "state", "finished"))
         printf(", %" PRId64 " of %" PRId64 " left", left, count);
-    if (number_of(job, "nextNsec", &next))
-        put_span(", next in ", next);
+    if (number_of(job, "nextNsec", &next)) {
+        fputs(", next ", stdout);
+        put_next_tick(job, next);
+    }
 }
 
 static bool is_fresh(const json_t *job)
@@ -132,7 +146,7 @@ static void put_added(struct output *out, const json_t *jobs)
     }
 }
 
-static void put_steered(struct output *out, const json_t *jobs, bool removed)
+static void put_steered(struct output *out, const json_t *jobs, bool removed, bool last)
 {
     size_t i;
     json_t *job;
@@ -147,8 +161,9 @@ static void put_steered(struct output *out, const json_t *jobs, bool removed)
         else
             put_progress(job);
         putchar('\n');
+        out->begun = true;
     }
-    if (json_array_size(jobs) == 0)
+    if (last && !out->begun)
         puts("no jobs");
 }
 
@@ -198,6 +213,18 @@ static void set_span(char *cell, const json_t *job, const char *key)
         set_text(cell, NULL);
 }
 
+static void set_next(char *cell, const json_t *job)
+{
+    char span[SPAN_HUMAN_MAX];
+    int64_t ns;
+
+    if (!number_of(job, "nextNsec", &ns))
+        set_text(cell, NULL);
+    else
+        snprintf(cell, CELL_MAX, "%s%s", span_human(ns > 0 ? ns : 0, span, sizeof span),
+                 has_word(job, "state", "paused") ? " (paused)" : "");
+}
+
 static void fill_row(struct row *row, const json_t *job)
 {
     int64_t count, left;
@@ -213,7 +240,7 @@ static void fill_row(struct row *row, const json_t *job)
     snprintf(row->cell[COLUMN_MISSED], CELL_MAX, "%" PRId64, number_or_zero(job, "missed"));
     set_text(row->cell[COLUMN_RATE], text_of(job, "rate"));
     set_span(row->cell[COLUMN_EVERY], job, "intervalNsec");
-    set_span(row->cell[COLUMN_NEXT], job, "nextNsec");
+    set_next(row->cell[COLUMN_NEXT], job);
 }
 
 static void widen(struct output *out, const struct row *row)
@@ -345,7 +372,7 @@ static void put_next(const json_t *object, const char *name)
         put_text(name);
         putchar(' ');
     }
-    put_span("in ", ns);
+    put_next_tick(object, ns);
     if (number_of(object, "nextUsec", &usec)) {
         fputs(", at ", stdout);
         put_clock_time(usec);

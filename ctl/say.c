@@ -3,6 +3,7 @@
 #include "daemon/quantity.h"
 #include "daemon/text.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -33,6 +34,18 @@ void say_error(const char *format, ...)
     fputs("twistyctl: ", stderr);
     say_text(stderr, line);
     fputc('\n', stderr);
+}
+
+int say_all(void)
+{
+    // After a write that failed before this, errno is still that of the last one.
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    int error = errno;
+    clearerr(stdout); // it is told once
+    if (error != EPIPE)
+        say_error("cannot write to standard output: %s", strerror(error));
+    return -error;
 }
 
 /* One number of three digits, rounded half up: "333ms", "1.25s". ns is below 999.5 units; a unit is at least 100 ns. */

@@ -14,6 +14,12 @@
 /* "twistyctl: ..." on stderr. Whatever was formatted into it stays on that one line. */
 void say_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * Write out all that was printed. 0; -EPIPE: its reader has gone, who misses nothing and needs no word; another errno,
+ * and that has been said.
+ */
+int say_all(void);
+
 /* Write text; when it has control characters or is not UTF-8, escaped as the log has it. */
 void say_text(FILE *file, const char *text);
 

@@ -50,8 +50,12 @@ static const struct {
     enum ctl_status status;
     const char *meaning;
 } statuses[] = {
-    {CTL_DONE, "done"},          {CTL_FAILED, "refused by the daemon, or failed"}, {CTL_USAGE, "wrong use"},
-    {CTL_NO_JOB, "no such job"}, {CTL_NO_DAEMON, "the daemon is not running"},     {CTL_NOT_PERMITTED, "not permitted"},
+    {CTL_DONE, "done"},
+    {CTL_FAILED, "refused by the daemon, or failed"},
+    {CTL_USAGE, "wrong use"},
+    {CTL_NO_JOB, "a name is no job's, or a pattern fits none"},
+    {CTL_NO_DAEMON, "the daemon is not running"},
+    {CTL_NOT_PERMITTED, "not permitted"},
 };
 
 __attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t size, const char *format, ...)
@@ -251,8 +255,13 @@ static int check_rm(struct invocation *inv, char *why, size_t size)
     return refuse(why, size, "rm: name the jobs, or give --ended for all that have ended");
 }
 
-static const char match_help[] = "A MATCH is a name or a pattern with * ? [a-z]. A pattern means jobs that have not\n"
-                                 "ended. A MATCH that fits no job is an error, and then nothing is done.\n";
+/* What stands behind it says which jobs a pattern means. */
+#define MATCH_HELP "A MATCH is a name or a pattern with * ? [a-z]. A name must be that of a job; a pattern\n"
+#define ALL_OR_NOTHING_HELP                                                                                            \
+    "Otherwise the exit status is 4, or 77 when one of the jobs is somebody else's, and\n"                             \
+    "nothing is done to any of them.\n"
+
+static const char match_help[] = MATCH_HELP "means jobs that have not ended, and must fit one.\n" ALL_OR_NOTHING_HELP;
 
 const struct verb verbs[] = {
     {
@@ -272,8 +281,9 @@ const struct verb verbs[] = {
         .name = "list",
         .operands = "[MATCH...]",
         .summary = "list jobs",
-        .help = "A MATCH is a name or a pattern with * ? [a-z]. LEFT is how many ticks are still to\n"
-                "come, EVERY the time between two, NEXT when the job ticks or finishes next.\n",
+        .help = MATCH_HELP "may fit none.\n\n"
+                           "LEFT is how many ticks are still to come, EVERY the time between two, NEXT when the job\n"
+                           "ticks or finishes next.\n",
         .options = BIT(OPTION_ALL) | BIT(OPTION_STATE),
         .max = SIZE_MAX,
         .words = WORD_ANY_JOB,
@@ -327,9 +337,8 @@ const struct verb verbs[] = {
         .name = "reset",
         .operands = "MATCH...",
         .summary = "start again from the full count",
-        .help = "A MATCH is a name or a pattern with * ? [a-z]. A pattern means jobs that have not\n"
-                "ended, a name also one that has. A MATCH that fits no job is an error, and then\n"
-                "nothing is done.\n",
+        .help = MATCH_HELP
+        "means jobs that have not ended, and must fit one; a name may also be an ended one's.\n" ALL_OR_NOTHING_HELP,
         .method = "Reset",
         .min = 1,
         .max = SIZE_MAX,
@@ -340,9 +349,8 @@ const struct verb verbs[] = {
         .name = "rm",
         .operands = "MATCH... | --ended [MATCH...]",
         .summary = "forget jobs; those that run are stopped first",
-        .help = "A MATCH is a name or a pattern with * ? [a-z]. A pattern means jobs that have not\n"
-                "ended, or with --ended those that have. A MATCH that fits no job is an error, and\n"
-                "then nothing is done.\n",
+        .help = MATCH_HELP
+        "means all jobs and must fit one, or with --ended ended ones and may fit none.\n" ALL_OR_NOTHING_HELP,
         .method = "Remove",
         .options = BIT(OPTION_ENDED),
         .max = SIZE_MAX,
@@ -429,6 +437,8 @@ static int refuse_verb(const struct parser *p, const char *name)
     nearest_init(&n, name);
     for (const struct verb *verb = verbs; verb->name != NULL; verb++)
         nearest_offer(&n, verb->name);
+    if (strcmp(name, "remove") == 0 || strcmp(name, "delete") == 0)
+        n.best = "rm"; // no slip of the finger, but another program's word
     if (n.best != NULL)
         return refuse(p->why, p->size, "unknown verb '%s'; did you mean '%s'?", name, n.best);
     return refuse(p->why, p->size, "unknown verb '%s'; see 'twistyctl --help'", name);
@@ -480,6 +490,9 @@ static int parse_option(struct parser *p, int *i)
     }
     if (value == NULL || (id == OPTION_SOCKET && value[0] == '\0'))
         return refuse(p->why, p->size, "--%s: the value is missing: %s", option_name(id), option_takes(id));
+    if (p->inv->value[id] != NULL && option_takes(id) != NULL)
+        return refuse(p->why, p->size, "--%s: it is given twice, as '%s' and as '%s'", option_name(id),
+                      p->inv->value[id], value);
     p->inv->value[id] = value;
     return 0;
 }
@@ -564,11 +577,14 @@ void invocation_clear(struct invocation *inv)
     *inv = (struct invocation){0};
 }
 
-/* "--rate RATE" */
+/* "--rate RATE", "--immediate [yes|no]" */
 static int format_option(unsigned id, char *buf, size_t size)
 {
-    const char *takes = option_takes(id);
-    return snprintf(buf, size, "--%s%s%s", option_name(id), takes != NULL ? " " : "", takes != NULL ? takes : "");
+    const char *name = option_name(id), *takes = option_takes(id);
+
+    if (takes == NULL)
+        return snprintf(buf, size, "--%s", name);
+    return snprintf(buf, size, option_is_switch(id) ? "--%s [%s]" : "--%s %s", name, takes);
 }
 
 static void help_options(uint64_t which)
@@ -587,6 +603,10 @@ static void help_options(uint64_t which)
             printf("  -%c, %-*s  %s\n", options[id].letter, width, left, options[id].summary);
         else
             printf("      %-*s  %s\n", width, left, options[id].summary);
+        if (option_is_switch(id)) {
+            snprintf(left, sizeof left, "--no-%s", option_name(id));
+            printf("      %-*s  the same as --%s no\n", width, left, option_name(id));
+        }
     }
 }
 

@@ -40,13 +40,13 @@ static inline void line_text(struct line *line, const char *text)
 static inline void line_number(struct line *line, uint64_t n)
 {
     char digits[20]; // of UINT64_MAX
-    size_t at = sizeof(digits);
+    size_t at = sizeof digits;
 
     do {
         digits[--at] = (char)('0' + n % 10);
         n /= 10;
     } while (n);
-    line_bytes(line, digits + at, sizeof(digits) - at);
+    line_bytes(line, digits + at, sizeof digits - at);
 }
 
 #endif

@@ -1,4 +1,5 @@
 #include "report.h"
+
 #include "line.h"
 #include "text.h"
 
@@ -94,7 +95,7 @@ static void add_span(struct line *line, const char *key, int64_t ns)
 {
     char buf[QUANTITY_TEXT_MAX];
 
-    add_value(line, key, span_format(ns, buf, sizeof(buf)));
+    add_value(line, key, span_format(ns, buf, sizeof buf));
 }
 
 /* Since the job was accepted or last reset; for people, so to the millisecond. */
@@ -130,7 +131,7 @@ static void add_schedule(struct line *line, const struct job *job)
     add_value(line, " kind=", job_kind_name(job->spec.kind));
     if (job->spec.kind != JOB_ONCE) {
         add_count(line, job);
-        add_value(line, " rate=", rate_format(job->spec.rate, buf, sizeof(buf)));
+        add_value(line, " rate=", rate_format(job->spec.rate, buf, sizeof buf));
         add_span(line, " interval=", rate_interval(job->spec.rate));
     }
     if (job->spec.delay > 0)
@@ -168,9 +169,9 @@ static void add_details(struct line *line, const struct job *job, const struct j
         add_progress(line, job, ev);
         add_number(line, " missed=", ev->missed);
         add_elapsed(line, job, ev);
-        if (ev->why && ev->type == EVENT_STOP)
+        if (ev->why != NULL && ev->type == EVENT_STOP)
             add_value(line, " why=", ev->why);
-        else if (ev->why)
+        else if (ev->why != NULL)
             add_quoted(line, " reason=", ev->why, REASON_MAX);
         break;
     }
@@ -178,7 +179,7 @@ static void add_details(struct line *line, const struct job *job, const struct j
 
 static void compose_line(struct composed *c, const struct job *job, const struct job_event *ev, uint64_t suppressed)
 {
-    struct line line = line_begin(c->text, sizeof(c->text));
+    struct line line = line_begin(c->text, sizeof c->text);
 
     line_text(&line, report_events[ev->type].word);
     line_text(&line, " job=");
@@ -187,7 +188,7 @@ static void compose_line(struct composed *c, const struct job *job, const struct
     add_details(&line, job, ev);
     if (suppressed > 0)
         add_number(&line, " suppressed=", suppressed);
-    if (job->spec.message)
+    if (job->spec.message != NULL)
         add_quoted(&line, " msg=", job->spec.message, SINK_LINE_MAX);
 }
 
@@ -210,17 +211,17 @@ static void compose_fields(struct composed *c, const struct job *job, const stru
 
     add_field(record, "TWISTY_EVENT", report_events[ev->type].word);
     add_field(record, "TWISTY_JOB", job->spec.name);
-    add_number_field(record, "TWISTY_ID", c->id, sizeof(c->id), job->id);
+    add_number_field(record, "TWISTY_ID", c->id, sizeof c->id, job->id);
     add_field(record, "TWISTY_KIND", job_kind_name(job->spec.kind));
     if (ev->left != COUNT_FOREVER)
-        add_number_field(record, "TWISTY_LEFT", c->left, sizeof(c->left), ev->left);
+        add_number_field(record, "TWISTY_LEFT", c->left, sizeof c->left, ev->left);
     if (job->spec.count != COUNT_FOREVER)
-        add_number_field(record, "TWISTY_COUNT", c->count, sizeof(c->count), job->spec.count);
-    add_number_field(record, "TWISTY_MISSED", c->missed, sizeof(c->missed), ev->missed);
+        add_number_field(record, "TWISTY_COUNT", c->count, sizeof c->count, job->spec.count);
+    add_number_field(record, "TWISTY_MISSED", c->missed, sizeof c->missed, ev->missed);
     if (ev->type == EVENT_TICK || ev->type == EVENT_FINISH) {
         uint64_t late = (uint64_t)(MAX(ev->at - ev->due, 0) / NSEC_PER_USEC);
 
-        add_number_field(record, "TWISTY_LATE_USEC", c->late, sizeof(c->late), late);
+        add_number_field(record, "TWISTY_LATE_USEC", c->late, sizeof c->late, late);
     }
 }
 
@@ -277,7 +278,7 @@ static void keep_tick(struct report *r, struct job *job, const struct job_event 
 {
     struct pending_tick *tick = job->pending;
 
-    if (tick) {
+    if (tick != NULL) {
         uint64_t missed = tick->ev.missed;
 
         tick->ev = *ev;
@@ -286,8 +287,8 @@ static void keep_tick(struct report *r, struct job *job, const struct job_event 
         r->suppressed++;
         return;
     }
-    tick = malloc(sizeof(*tick));
-    if (!tick) {
+    tick = malloc(sizeof *tick);
+    if (tick == NULL) {
         r->suppressed++;
         return;
     }
@@ -301,7 +302,7 @@ static void write_pending(struct report *r, struct job *job)
 {
     struct pending_tick *tick = job->pending;
 
-    if (!tick)
+    if (tick == NULL)
         return;
     write_event(r, job, &tick->ev, tick->suppressed, true);
     drop_pending(r, tick);
@@ -365,9 +366,9 @@ static void report_tick(struct report *r, struct job *job, const struct job_even
 
 struct report *report_new(struct sink *sink, const struct report_config *config)
 {
-    struct report *r = calloc(1, sizeof(*r));
+    struct report *r = calloc(1, sizeof *r);
 
-    if (!r)
+    if (r == NULL)
         return NULL;
     r->sink = sink;
     r->used_until = INT64_MIN / 2;
@@ -380,7 +381,7 @@ void report_free(struct report *r)
 {
     struct pending_tick *tick, *next;
 
-    if (!r)
+    if (r == NULL)
         return;
     for (tick = TAILQ_FIRST(&r->pending); tick; tick = next) {
         next = TAILQ_NEXT(tick, link);
@@ -437,14 +438,14 @@ static void add_own_text(struct line *line, char *text)
 void report_daemon(struct report *r, int priority, const char *event, const char *format, ...)
 {
     char text[SINK_LINE_MAX + 1], buf[SINK_LINE_MAX + 1];
-    struct line line = line_begin(buf, sizeof(buf));
+    struct line line = line_begin(buf, sizeof buf);
     struct sink_record record = {.priority = priority, .line = buf, .message_id = find_message_id(event)};
     va_list args;
 
     if (priority > r->log_level)
         return;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
     line_text(&line, event);
     if (text[0] != '\0')

@@ -1,4 +1,5 @@
 #include "sink.h"
+
 #include "line.h"
 
 #include <endian.h>
@@ -94,7 +95,7 @@ static void refresh_stamp(struct sink *s)
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     if (now.tv_sec == s->stamp_sec || !localtime_r(&now.tv_sec, &tm))
         return;
-    out = line_begin(s->stamp, sizeof(s->stamp));
+    out = line_begin(s->stamp, sizeof s->stamp);
     line_text(&out, months[tm.tm_mon]);
     line_text(&out, tm.tm_mday < 10 ? "  " : " ");
     line_number(&out, (uint64_t)tm.tm_mday);
@@ -110,7 +111,7 @@ static void refresh_stamp(struct sink *s)
 
 static void make_tag(struct sink *s)
 {
-    struct line out = line_begin(s->tag, sizeof(s->tag));
+    struct line out = line_begin(s->tag, sizeof s->tag);
 
     line_text(&out, "twistyd[");
     line_number(&out, (uint64_t)getpid());
@@ -134,12 +135,12 @@ static void add_field(struct line *out, const char *name, const char *value, siz
 {
     uint64_t length = htole64(len);
 
-    if (strlen(name) + sizeof("\n") + sizeof(length) + len + sizeof("\n") > out->size - out->len)
+    if (strlen(name) + sizeof("\n") + sizeof length + len + sizeof("\n") > out->size - out->len)
         return;
     line_text(out, name);
     if (memchr(value, '\n', len)) {
         line_text(out, "\n");
-        line_bytes(out, &length, sizeof(length));
+        line_bytes(out, &length, sizeof length);
     } else {
         line_text(out, "=");
     }
@@ -155,7 +156,7 @@ static void format_journal(struct line *out, const struct sink_record *record)
     line_number(out, LOG_FAC(LOG_DAEMON));
     line_text(out, "\nSYSLOG_IDENTIFIER=twistyd\n");
     add_field(out, "MESSAGE", record->line, cut_length(record->line));
-    if (record->message_id)
+    if (record->message_id != NULL)
         add_field(out, "MESSAGE_ID", record->message_id, strlen(record->message_id));
     for (unsigned i = 0; i < record->n_fields; i++)
         add_field(out, record->fields[i].name, record->fields[i].value, strlen(record->fields[i].value));
@@ -198,7 +199,7 @@ static size_t format_record(struct sink *s, const struct sink_record *record, ch
 
 static int connect_receiver(struct sink *s)
 {
-    return connect(s->fd, (const struct sockaddr *)&s->address, sizeof(s->address)) < 0 ? -errno : 0;
+    return connect(s->fd, (const struct sockaddr *)&s->address, sizeof s->address) < 0 ? -errno : 0;
 }
 
 /* 0, -EAGAIN, -ENOTCONN when there is no receiver, or what is wrong with this one message. */
@@ -305,7 +306,7 @@ static int enqueue(struct sink *s, const char *bytes, size_t len, size_t done)
     size_t size = sizeof(struct queued_line) + len;
     struct queued_line *line;
 
-    if (size > QUEUE_BYTES_MAX - s->queue_bytes || !(line = malloc(size)))
+    if (size > QUEUE_BYTES_MAX - s->queue_bytes || (line = malloc(size)) == NULL)
         return -ENOBUFS;
     line->len = len;
     line->done = done;
@@ -321,7 +322,7 @@ static void dequeue(struct sink *s)
     struct queued_line *line = STAILQ_FIRST(&s->queue);
 
     STAILQ_REMOVE_HEAD(&s->queue, link);
-    s->queue_bytes -= sizeof(*line) + line->len;
+    s->queue_bytes -= sizeof *line + line->len;
     s->queued--;
     free(line);
 }
@@ -349,7 +350,7 @@ static int send_now(struct sink *s, const char *bytes, size_t len)
 static size_t format_lost(struct sink *s, char *buf, size_t size)
 {
     char text[48];
-    struct line line = line_begin(text, sizeof(text));
+    struct line line = line_begin(text, sizeof text);
     struct sink_record record = {
         .priority = LOG_WARNING,
         .line = text,
@@ -365,7 +366,7 @@ static size_t format_lost(struct sink *s, char *buf, size_t size)
 static int tell_lost(struct sink *s)
 {
     char bytes[256];
-    int r = send_now(s, bytes, format_lost(s, bytes, sizeof(bytes)));
+    int r = send_now(s, bytes, format_lost(s, bytes, sizeof bytes));
 
     if (r == 0)
         s->untold = 0;
@@ -377,7 +378,7 @@ static int keep_line(struct sink *s, const char *bytes, size_t len)
 {
     if (s->untold > 0) {
         char lost[256];
-        size_t lost_len = format_lost(s, lost, sizeof(lost));
+        size_t lost_len = format_lost(s, lost, sizeof lost);
 
         if (enqueue(s, lost, lost_len, 0) == 0)
             s->untold = 0;
@@ -393,7 +394,7 @@ static void drain(struct sink *s, unsigned max)
 {
     struct queued_line *line;
 
-    while ((line = STAILQ_FIRST(&s->queue))) {
+    while ((line = STAILQ_FIRST(&s->queue)) != NULL) {
         int r;
 
         if (max-- == 0) {
@@ -434,7 +435,7 @@ int sink_write(struct sink *s, const struct sink_record *record, bool keep)
         r = tell_lost(s);
     if (s->state != FLOWING && !keep)
         return -EAGAIN;
-    len = format_record(s, record, bytes, sizeof(bytes));
+    len = format_record(s, record, bytes, sizeof bytes);
     if (r == 0)
         r = s->state == FLOWING ? send_now(s, bytes, len) : -EAGAIN;
     if (r == -EAGAIN && keep)
@@ -448,7 +449,7 @@ static int open_datagram(struct sink *s, enum log_target target, const char *pat
 {
     int r, size = SEND_BUFFER;
 
-    if (strlen(path) >= sizeof(s->address.sun_path))
+    if (strlen(path) >= sizeof s->address.sun_path)
         return -ENAMETOOLONG;
     s->address = (struct sockaddr_un){.sun_family = AF_UNIX};
     memcpy(s->address.sun_path, path, strlen(path) + 1);
@@ -457,7 +458,7 @@ static int open_datagram(struct sink *s, enum log_target target, const char *pat
         return -errno;
     s->target = target;
     s->owned = true;
-    (void)setsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)); // a smaller one does too
+    (void)setsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size); // a smaller one does too
     r = connect_receiver(s);
     if (r < 0) {
         close(s->fd);
@@ -473,7 +474,7 @@ static bool is_journal_stream(const struct stat *st)
     unsigned long long device, inode;
     char *end;
 
-    if (!text)
+    if (text == NULL)
         return false;
     device = strtoull(text, &end, 10);
     if (end == text || *end != ':')
@@ -532,10 +533,10 @@ static int open_target(struct sink *s, enum log_target target, const struct sink
 int sink_open(enum log_target target, const struct sink_paths *paths, struct watch_set *watches,
               void (*on_ready)(void *ctx), void *ctx, struct sink **out)
 {
-    struct sink *s = calloc(1, sizeof(*s));
+    struct sink *s = calloc(1, sizeof *s);
     int r;
 
-    if (!s)
+    if (s == NULL)
         return -ENOMEM;
     STAILQ_INIT(&s->queue);
     s->on_ready = on_ready;
@@ -595,9 +596,9 @@ void sink_make_room(struct sink *s, int64_t deadline)
 
 void sink_close(struct sink *s, int wait_ms)
 {
-    if (!s)
+    if (s == NULL)
         return;
-    if (s->watch)
+    if (s->watch != NULL)
         drain_until(s, sink_deadline(wait_ms));
     while (!STAILQ_EMPTY(&s->queue))
         dequeue(s);

@@ -29,9 +29,9 @@ struct watch_set {
 
 struct watch_set *watch_set_new(struct event_base *base)
 {
-    struct watch_set *set = calloc(1, sizeof(*set));
+    struct watch_set *set = calloc(1, sizeof *set);
 
-    if (set) {
+    if (set != NULL) {
         set->base = base;
         TAILQ_INIT(&set->watches);
     }
@@ -60,11 +60,11 @@ static void on_event(evutil_socket_t number, short events, void *arg)
 struct watch *watch_new(struct watch_set *set, int fd, const char *purpose, const char *detail,
                         void (*on_ready)(void *ctx, unsigned what), void *ctx)
 {
-    struct watch *watch = calloc(1, sizeof(*watch));
+    struct watch *watch = calloc(1, sizeof *watch);
 
-    if (!watch)
+    if (watch == NULL)
         return NULL;
-    if (detail && !(watch->detail = strdup(detail))) {
+    if (detail != NULL && (watch->detail = strdup(detail)) == NULL) {
         free(watch);
         return NULL;
     }
@@ -83,7 +83,7 @@ struct watch *watch_signal(struct watch_set *set, int signal_nr, const char *pur
 {
     struct watch *watch = watch_new(set, signal_nr, purpose, NULL, on_ready, ctx);
 
-    if (!watch)
+    if (watch == NULL)
         return NULL;
     event_assign(&watch->event, set->base, signal_nr, EV_SIGNAL | EV_PERSIST, on_event, watch);
     event_priority_set(&watch->event, WATCH_PRIORITY_FIRST);
@@ -102,7 +102,7 @@ void watch_set_first(struct watch *watch)
 
 void watch_free(struct watch *watch)
 {
-    if (!watch)
+    if (watch == NULL)
         return;
     event_del(&watch->event);
     TAILQ_REMOVE(&watch->set->watches, watch, link);
@@ -120,7 +120,7 @@ int watch_want(struct watch *watch, unsigned what, int timeout_ms)
     event_del(&watch->event);
     watch->what = 0;
     watch->timeout_ms = 0;
-    if (!what && timeout_ms <= 0)
+    if (what == 0 && timeout_ms <= 0)
         return 0;
     event_assign(&watch->event, watch->set->base, watch->number, (short)events, on_event, watch);
     event_priority_set(&watch->event, watch->first ? WATCH_PRIORITY_FIRST : WATCH_PRIORITY_REST);
@@ -140,7 +140,7 @@ void watch_describe(const struct watch_set *set,
     for (watch = TAILQ_FIRST(&set->watches); watch; watch = TAILQ_NEXT(watch, link)) {
         unsigned what = watch->what | (watch->timeout_ms > 0 ? WATCH_TIMEOUT : 0u);
 
-        if (what)
+        if (what != 0)
             tell(ctx, watch->purpose, watch->detail, watch->number, what);
     }
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import queue
 import re
 import shutil
 import signal
@@ -22,12 +23,14 @@ DEADLINE = 20  # seconds; for what should take milliseconds
 class FakeDaemon:
     """Speaks Varlink on a Unix socket. `replies` maps a method to a list of messages: a dict is sent as JSON, bytes as
     they are; a callable gets the parameters and returns such a list. After the last one the connection stays open, or
-    is closed after `None`. `calls` has what was received."""
+    is closed after `None`. `calls` has what was received, and `leftovers` for each connection that the other side closed
+    what came after the last call."""
 
     def __init__(self, path):
         self.path = path
         self.replies = {}
         self.calls = []
+        self.leftovers = queue.Queue()
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(path)
         self.listener.listen(16)
@@ -50,6 +53,7 @@ class FakeDaemon:
                 except OSError:
                     return
                 if not data:
+                    self.leftovers.put(received)
                     return
                 received += data
                 while b"\0" in received:
@@ -160,6 +164,9 @@ def test_add_leaves_out_what_was_not_said(fake):
     ({"rate": "3/s", "intervalNsec": 333333333, "count": 10**6, "left": 10**6},
      "tea: 1000000 ticks, one every 333ms (3/s), done in 3d 21h"),
     (LOOP, "tea: a tick every 10s (0.1/s), until it is stopped"),
+    ({**LOOP, "count": 1, "left": 1}, "tea: one tick, now"),
+    ({**LOOP, "count": 1, "left": 1, "immediate": False}, "tea: one tick, in 10s"),
+    ({**LOOP, "count": 1, "left": 1, "delayNsec": 10**9, "state": "waiting"}, "tea: one tick, in 1s"),
     ({**LOOP, "count": 5, "left": 5}, "tea: 5 ticks, one every 10s (0.1/s), done in 40s"),
     ({**LOOP, "count": 5, "left": 5, "immediate": False}, "tea: 5 ticks, one every 10s (0.1/s), done in 50s"),
     ({"kind": "once", "count": 1, "left": 1, "rate": None, "interval": None, "intervalNsec": None},
@@ -209,6 +216,7 @@ JOBS = [
     a_job("later", id=3, kind="once", state="waiting", count=1, left=1, rate=None, interval=None, intervalNsec=None,
           nextNsec=90 * 10**9),
     a_job("old", id=4, state="stopped", left=2, ticks=3, nextNsec=None, nextUsec=None),
+    a_job("cold", id=5, state="paused", left=2, ticks=3, nextNsec=1_200_000_000, nextUsec=None),
 ]
 
 TABLE = """\
@@ -217,6 +225,7 @@ tea        countdown  running   3/5      2       0  0.5/s  2s     1.23s
 heartbeat  loop       running     -   1234       7  0.1/s  10s    4s
 later      once       waiting   1/1      0       0  -      -      1min 30s
 old        countdown  stopped   2/5      3       0  0.5/s  2s     -
+cold       countdown  paused    2/5      3       0  0.5/s  2s     1.2s (paused)
 """
 
 
@@ -275,7 +284,7 @@ def test_list_prints_slices_as_they_come(fake):
         go_on.set()
         rest = ctl.stdout.read()
     assert first[0].startswith("NAME") and first[1].startswith("tea")
-    assert len(rest.splitlines()) == 3
+    assert len(rest.splitlines()) == 4
     assert ctl.returncode == 0
 
 
@@ -336,6 +345,36 @@ def test_full_disk_is_told(fake):
     assert (status, err) == (1, "twistyctl: cannot write to standard output: No space left on device\n")
 
 
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["add", "--help"], ["help", "list"]])
+def test_help_that_cannot_be_written_is_told(args):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        status, _, err = run(*args, stdout=full)
+    assert (status, err) == (1, "twistyctl: cannot write to standard output: No space left on device\n")
+    status, _, err = run(*args, preexec_fn=lambda: os.close(1))
+    assert (status, err) == (1, "twistyctl: cannot write to standard output: Bad file descriptor\n")
+
+
+@pytest.mark.parametrize("args", [["list"], ["watch"], ["stop", "tea"], ["add", "countdown", "5"]])
+def test_closed_stdout_is_told_and_is_not_the_socket(fake, args):
+    fake.replies.update(List=slices(JOBS), Stop=slices(JOBS), Add=[result(jobs=JOBS)], Watch=stream({"event": "ready"}))
+    status, _, err = run_on(fake, *args, preexec_fn=lambda: os.close(1))
+    assert (status, err) == (1, "twistyctl: cannot write to standard output: Bad file descriptor\n")
+    assert (len(fake.calls), fake.leftovers.get(timeout=DEADLINE)) == (1, b"")
+
+
+@pytest.mark.parametrize("closed", [[0], [2], [0, 2]])
+def test_closed_stdin_and_stderr_are_no_matter(fake, closed):
+    def close():
+        for fd in closed:
+            os.close(fd)
+
+    fake.replies["List"] = slices(JOBS)
+    assert run_on(fake, "list", preexec_fn=close) == (0, TABLE, "")
+    fake.replies["List"] = [error("NoSuchJob", match="x", nearest=None)]
+    assert run_on(fake, "list", "x", preexec_fn=close)[0] == 4
+    assert [fake.leftovers.get(timeout=DEADLINE) for _ in range(2)] == [b"", b""], "the error is told to the daemon"
+
+
 def test_texts_from_the_daemon_cannot_act_on_a_terminal(fake):
     evil = "x\x1b[2J\ny"
     fake.replies["List"] = slices([a_job(evil, message=evil, state=evil)])
@@ -365,6 +404,11 @@ def test_show_tells_all(fake):
     assert fake.calls[0]["parameters"] == {"match": ["tea"], "all": True}
 
 
+def test_show_of_a_paused_job(fake):
+    fake.replies["List"] = slices([a_job(state="paused", nextNsec=1_200_000_000, nextUsec=None)])
+    assert "next        1.2s after it is resumed" in run_on(fake, "show", "tea")[1].splitlines()
+
+
 def test_show_of_a_failed_loop(fake):
     fake.replies["List"] = slices([a_job(state="failed", reason="exit status 3", nextNsec=None, **LOOP)])
     _, out, _ = run_on(fake, "show", "tea")
@@ -389,7 +433,8 @@ def test_show_of_nothing(fake):
 
 @pytest.mark.parametrize("verb, method, changes, line", [
     ("stop", "Stop", {"state": "stopped", "left": 3, "nextNsec": None}, "tea: stopped, 3 of 5 left"),
-    ("pause", "Pause", {"state": "paused", "left": 3, "nextNsec": None}, "tea: paused, 3 of 5 left"),
+    ("pause", "Pause", {"state": "paused", "left": 3, "nextNsec": 12 * 10**8, "nextUsec": None},
+     "tea: paused, 3 of 5 left, next 1.2s after it is resumed"),
     ("resume", "Resume", {"left": 3, "nextNsec": 700 * 10**6}, "tea: running, 3 of 5 left, next in 700ms"),
     ("reset", "Reset", {"nextNsec": 2 * 10**9}, "tea: running, 5 of 5 left, next in 2s"),
     ("stop", "Stop", {**LOOP, "state": "stopped", "ticks": 12, "nextNsec": None}, "tea: stopped after 12 ticks"),
@@ -398,7 +443,7 @@ def test_show_of_nothing(fake):
 def test_steering(fake, verb, method, changes, line):
     fake.replies[method] = [result(jobs=[a_job(**changes)])]
     assert run_on(fake, verb, "t*", "tea") == (0, line + "\n", "")
-    assert fake.calls == [{"method": CONTROL + method, "parameters": {"match": ["t*", "tea"]}}]
+    assert fake.calls == [{"method": CONTROL + method, "more": True, "parameters": {"match": ["t*", "tea"]}}]
     assert run_on(fake, verb, "tea", "-q") == (0, "", "")
     status, out, _ = run_on(fake, verb, "tea", "--json")
     assert (status, json.loads(out)) == (0, [a_job(**changes)])
@@ -413,10 +458,48 @@ def test_rm_ended(fake):
 
 
 def test_rm_ended_with_none_ended_is_done(fake):
-    fake.replies["Remove"] = [error("NoSuchJob", match="*", nearest=None)]
+    fake.replies["Remove"] = slices([])
     assert run_on(fake, "rm", "--ended") == (0, "no jobs\n", "")
     assert run_on(fake, "rm", "--ended", "--json") == (0, "[]\n", "")
-    assert run_on(fake, "rm", "--ended", "t*")[0] == 4
+    assert run_on(fake, "rm", "--ended", "-q") == (0, "", "")
+
+
+def test_steering_many_jobs_prints_the_slices(fake):
+    fake.replies["Stop"] = slices(JOBS[:2], [], JOBS[2:], [])
+    status, out, err = run_on(fake, "stop", "*")
+    assert (status, [line.partition(":")[0] for line in out.splitlines()], err) == (
+        0, [job["name"] for job in JOBS], "")
+    status, out, _ = run_on(fake, "stop", "*", "--json")
+    assert (status, json.loads(out)) == (0, JOBS)
+
+
+def many_slices(sent):
+    part = [a_job(f"job-{i}") for i in range(100)]
+    for i in range(200):
+        yield slices(part, [])[0]
+        sent.append(i)
+    yield slices([])[0]
+    sent.append("all")
+
+
+def test_steering_goes_on_to_the_end_when_nobody_reads(fake):
+    """A daemon whose client has gone leaves the other jobs as they were."""
+    sent = []
+    fake.replies["Stop"] = lambda _: many_slices(sent)
+    reading, writing = os.pipe()
+    os.close(reading)
+    status, _, err = run_on(fake, "stop", "*", stdout=writing)
+    os.close(writing)
+    assert (status, err, sent[-1]) == (0, "", "all")
+
+
+def test_steering_goes_on_to_the_end_when_the_disk_is_full(fake):
+    sent = []
+    fake.replies["Stop"] = lambda _: many_slices(sent)
+    with open("/dev/full", "w", encoding="ascii") as full:
+        status, _, err = run_on(fake, "stop", "*", stdout=full)
+    assert (status, err) == (1, "twistyctl: cannot write to standard output: No space left on device\n")
+    assert sent[-1] == "all"
 
 
 # status, reload, shutdown
@@ -502,13 +585,24 @@ def stream(*events):
 
 EVENTS = [
     ({"event": "ready", "timeUsec": 1}, "ready"),
-    (an_event("start", left=5, missed=0, elapsedNsec=0), "start job=tea id=1 kind=countdown count=5"),
+    (an_event("start", left=5, missed=0, elapsedNsec=0, rate="40/h", interval="1min 30s", delay="2s", source="config",
+              message="hot"),
+     'start job=tea id=1 kind=countdown count=5 rate=40/h interval="1min 30s" delay=2s source=config msg="hot"'),
+    (an_event("start", kind="loop", count=None, rate="1/s", interval="1s", delay=None, source="control"),
+     "start job=tea id=1 kind=loop rate=1/s interval=1s source=control"),
+    (an_event("start", kind="once", count=1, rate=None, interval=None, delay="0s", source="control"),
+     "start job=tea id=1 kind=once source=control"),
+    (an_event("start", left=5), "start job=tea id=1 kind=countdown count=5"),
     (an_event("tick", left=4, tick=1, missed=0, lateUsec=3, elapsedNsec=1), "tick job=tea id=1 left=4 count=5"),
     (an_event("tick", left=2, tick=2, missed=1, lateUsec=3, message='say "hi" = \\'),
      'tick job=tea id=1 left=2 count=5 missed=1 msg="say \\"hi\\" = \\\\"'),
     (an_event("tick", kind="loop", count=None, left=None, tick=9, missed=0), "tick job=tea id=1 tick=9"),
     (an_event("missed", left=1, missed=2), "missed job=tea id=1 left=1 count=5 missed=2"),
     (an_event("pause", left=1, missed=2), "pause job=tea id=1 left=1 count=5"),
+    *((an_event(word, kind="loop", count=7, left=3, tick=4), f"{word} job=tea id=1 tick=4 count=7")
+      for word in ("pause", "resume", "reset")),
+    (an_event("stop", kind="loop", count=None, left=None, tick=9, missed=1, elapsedNsec=10**9, reason="shutdown"),
+     "stop job=tea id=1 tick=9 missed=1 elapsed=1s why=shutdown"),
     (an_event("finish", left=0, missed=0, elapsedNsec=10_000_400_000),
      "finish job=tea id=1 count=5 missed=0 elapsed=10s"),
     (an_event("finish", kind="once", count=1, left=0, missed=0, elapsedNsec=0),
@@ -518,7 +612,7 @@ EVENTS = [
     (an_event("failed", left=1, missed=0, elapsedNsec=10**9, reason="exit status 3"),
      'failed job=tea id=1 left=1 count=5 missed=0 elapsed=1s reason="exit status 3"'),
     ({"event": "lost", "timeUsec": 1, "lost": 17}, "lost lost=17"),
-    ({"event": "exit", "timeUsec": 1, "reason": "signal 15"}, 'exit why="signal 15"'),
+    ({"event": "exit", "timeUsec": 1, "reason": "out of luck"}, 'exit why="out of luck"'),
 ]
 
 
@@ -527,6 +621,37 @@ def test_watch_prints_the_lines_of_the_log(fake):
     status, out, err = run_on(fake, "watch", "tea", "br*")
     assert (status, out.splitlines(), err) == (0, [line for _, line in EVENTS], "")
     assert fake.calls == [{"method": CONTROL + "Watch", "more": True, "parameters": {"match": ["tea", "br*"]}}]
+
+
+def test_watch_says_what_the_log_says(daemon):
+    """Word for word, but for the numbers of `ready` and `exit`, which the log alone has."""
+    d = daemon("[job:old]\nkind = loop\nrate = 40/h\n")
+    d.wait_for("^tick job=old ")
+    with subprocess.Popen([CTL, "--socket", d.socket, "watch"], stdout=subprocess.PIPE, text=True) as ctl:
+        assert ctl.stdout.readline() == "ready\n"
+        n = len(d.texts())
+        d.ctl("add", "countdown", "2", "--name", "tea", "--rate", "20", "--message", 'a "b" = \\ ü')
+        d.ctl("add", "loop", "--name", "beat", "--interval", "50ms", "--delay", "20ms")
+        d.ctl("add", "once", "--name", "bell", "--delay", "1min 30s", "--message", "b")
+        d.wait_for("^tick job=beat ", count=2)
+        d.wait_for("^finish job=tea ")
+        for verb in ("pause", "resume", "reset", "stop"):
+            d.ctl(verb, "beat", "bell", "old")
+        d.ctl("rm", "bell")
+        d.ctl("shutdown")
+        d.wait_exit()
+        seen = ctl.stdout.read().splitlines()
+        assert ctl.wait(DEADLINE) == 0
+    log = d.texts()[n:]
+    assert seen[:-1] == log[:-1]
+    assert seen[-1] == "exit why=shutdown" and log[-1].startswith("exit why=shutdown ")
+    assert {line.split()[0] for line in seen} == {
+        "start", "tick", "finish", "pause", "resume", "reset", "stop", "exit"}
+
+
+def test_watch_ends_with_the_daemon(fake):
+    fake.replies["Watch"] = stream({"event": "ready"}, {"event": "exit", "reason": "done"}, {"event": "ready"})
+    assert run_on(fake, "watch") == (0, "ready\nexit why=done\n", "")
 
 
 def test_watch_json_is_json_lines(fake):
@@ -579,8 +704,12 @@ def test_watch_tells_when_the_daemon_dies(fake):
      "job 'tea' is there already; use another --name, or --replace or --if-absent"),
     (error("InvalidJob", index=0, field="interval", reason="'0' is zero"), 1, "--interval: '0' is zero"),
     (error("InvalidJob", index=0, field="kind", reason="missing"), 1, "kind: missing"),
+    (error("LimitReached", limit="names and globs in one call", value=1000), 1,
+     "limit: names and globs in one call: at most 1000"),
     (error("LimitReached", limit="max-jobs", value=1000), 1,
-     "the daemon's limit is reached: max-jobs is 1000; see twistyd.conf(5)"),
+     "limit: max-jobs: at most 1000; remove some with 'twistyctl rm', or see twistyd.conf(5)"),
+    (error("LimitReached", limit="max-connections", value=256), 1,
+     "limit: max-connections: at most 256 of a user; see twistyd.conf(5)"),
     (error("NotDurable", reason="disk full"), 1,
      'the daemon refused: io.twisty.Control.NotDurable {"reason":"disk full"}'),
     ({"error": CONTROL + "Strange"}, 1, "the daemon refused: io.twisty.Control.Strange "),
@@ -603,7 +732,7 @@ def test_not_permitted(fake):
 
 
 @pytest.mark.parametrize("replies, words", [
-    ([None], "hung up"),
+    ([None], "hung up before its reply was complete; see its log, or try 'twistyd --check'"),
     ([b'{"parameters":{"jobs":[', None], "hung up"),
     ([b"HTTP/1.1 400 Bad Request\r\n\r\n\0"], "does not speak Varlink"),
     ([b"\0"], "does not speak Varlink"),
@@ -721,6 +850,12 @@ def test_help_of_each_verb(verb):
     assert max(len(line) for line in out.splitlines()) <= 100
 
 
+def test_help_shows_how_to_say_no():
+    _, out, _ = run("add", "--help")
+    for switch in ("immediate", "background"):
+        assert f"--{switch} [yes|no] " in out and f"--no-{switch} " in out
+
+
 def test_version():
     assert run("--version") == (0, "twistyctl 0.1.0\n", "")
 
@@ -766,6 +901,7 @@ def bash_completes(fake, line):
     ("add loop --missed=d", ["delay"]),
     ("add loop --missed=", ["coalesce", "delay", "burst"]),
     ("add loop --immediate ", ["yes", "no", "countdown", "loop", "once"]),
+    ("add loop --no", ["--no-immediate", "--no-background"]),
     ("add loop --report ", ["all", "none"]),
     ("add loop --rate ", []),
     ("list --state ", ["waiting", "running", "paused", "finished", "stopped", "failed"]),

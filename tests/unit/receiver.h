@@ -45,14 +45,14 @@ static inline void receiver_start(struct receiver *r)
 {
     r->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_true(r->fd >= 0);
-    assert_int_equal(bind(r->fd, (const struct sockaddr *)&r->address, sizeof(r->address)), 0);
+    assert_int_equal(bind(r->fd, (const struct sockaddr *)&r->address, sizeof r->address), 0);
 }
 
 static inline void receiver_init(struct receiver *r, const char *dir, const char *name)
 {
-    int n = snprintf(r->address.sun_path, sizeof(r->address.sun_path), "%s/%s", dir, name);
+    int n = snprintf(r->address.sun_path, sizeof r->address.sun_path, "%s/%s", dir, name);
 
-    assert_in_range(n, 1, sizeof(r->address.sun_path) - 1);
+    assert_in_range(n, 1, sizeof r->address.sun_path - 1);
     r->address.sun_family = AF_UNIX;
     receiver_start(r);
 }
@@ -69,7 +69,7 @@ static inline void receiver_stop(struct receiver *r)
 /* Take the next datagram, if there is one. */
 static inline bool receiver_take(struct receiver *r)
 {
-    ssize_t n = recv(r->fd, r->bytes, sizeof(r->bytes) - 1, MSG_DONTWAIT);
+    ssize_t n = recv(r->fd, r->bytes, sizeof r->bytes - 1, MSG_DONTWAIT);
 
     if (n < 0) {
         assert_int_equal(errno, EAGAIN);
@@ -110,12 +110,12 @@ static inline void entry_parse(struct entry *entry, const char *bytes, size_t le
         const char *equals = eol ? memchr(p, '=', (size_t)(eol - p)) : NULL;
         const char *name_end = equals ? equals : eol;
 
-        assert_true(entry->n < sizeof(entry->fields) / sizeof(entry->fields[0]));
+        assert_true(entry->n < sizeof entry->fields / sizeof entry->fields[0]);
         if (!eol) {
             fail_msg("an entry's last line has no end");
             return;
         }
-        assert_in_range(name_end - p, 1, sizeof(field->name) - 1);
+        assert_in_range(name_end - p, 1, sizeof field->name - 1);
         memcpy(field->name, p, (size_t)(name_end - p));
         field->name[name_end - p] = '\0';
         if (equals) {
@@ -124,9 +124,9 @@ static inline void entry_parse(struct entry *entry, const char *bytes, size_t le
         } else {
             uint64_t length;
 
-            assert_true((size_t)(end - eol) > sizeof(length));
-            memcpy(&length, eol + 1, sizeof(length));
-            field->value = eol + 1 + sizeof(length);
+            assert_true((size_t)(end - eol) > sizeof length);
+            memcpy(&length, eol + 1, sizeof length);
+            field->value = eol + 1 + sizeof length;
             field->len = le64toh(length);
             assert_true(field->len < (size_t)(end - field->value));
             assert_int_equal(field->value[field->len], '\n');
@@ -147,7 +147,7 @@ static inline const char *entry_get(const struct entry *entry, const char *name)
         if (strcmp(entry->fields[i].name, name) != 0)
             continue;
         assert_null(value);
-        assert_true(entry->fields[i].len < sizeof(values[0]));
+        assert_true(entry->fields[i].len < sizeof values[0]);
         value = values[next++ % 8];
         memcpy(value, entry->fields[i].value, entry->fields[i].len);
         value[entry->fields[i].len] = '\0';

@@ -36,10 +36,10 @@ static void on_ready(void *ctx)
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = calloc(1, sizeof *f);
     struct sink_paths paths = {.journal = f->journal.address.sun_path};
 
-    make_test_dir(f->dir, sizeof(f->dir));
+    make_test_dir(f->dir, sizeof f->dir);
     receiver_init(&f->journal, f->dir, "journal");
     f->base = event_base_new();
     f->watches = watch_set_new(f->base);
@@ -316,18 +316,18 @@ static void nothing_from_outside_forges_a_line(void **state)
 
     spec.message = strdup(hostile);
     start(f, &job, spec);
-    snprintf(line, sizeof(line), "start job=Z.x_y-9 id=1 kind=loop rate=1/s interval=1s source=config msg=\"%s\"",
+    snprintf(line, sizeof line, "start job=Z.x_y-9 id=1 kind=loop rate=1/s interval=1s source=config msg=\"%s\"",
              escaped);
     expect_line(f, line);
     assert_int_equal(job_fail(&job, f->now, hostile, &events), 0);
     tell(f, &job, &events);
-    snprintf(line, sizeof(line), "failed job=Z.x_y-9 id=1 tick=0 missed=0 elapsed=0s reason=\"%s\" msg=\"%s\"", escaped,
+    snprintf(line, sizeof line, "failed job=Z.x_y-9 id=1 tick=0 missed=0 elapsed=0s reason=\"%s\" msg=\"%s\"", escaped,
              escaped);
     expect_line(f, line);
     job_reset(&job, f->now, &events);
     assert_int_equal(job_stop(&job, f->now, hostile, &events), 0);
     tell(f, &job, &events);
-    snprintf(line, sizeof(line), "stop job=Z.x_y-9 id=1 tick=0 missed=0 elapsed=0s why=\"%s\" msg=\"%s\"", escaped,
+    snprintf(line, sizeof line, "stop job=Z.x_y-9 id=1 tick=0 missed=0 elapsed=0s why=\"%s\" msg=\"%s\"", escaped,
              escaped);
     expect_line(f, line);
     clear(f, &job);
@@ -343,10 +343,10 @@ static void the_longest_line_is_whole(void **state)
     struct job job;
     const char *line;
 
-    memset(message, 1, sizeof(message));
+    memset(message, 1, sizeof message);
     message[MESSAGE_LEN_MAX] = '\0';
-    memset(reason, '"', sizeof(reason));
-    reason[sizeof(reason) - 1] = '\0';
+    memset(reason, '"', sizeof reason);
+    reason[sizeof reason - 1] = '\0';
     spec.message = strdup(message);
     f->last_id = UINT64_MAX - 1;
     start(f, &job, spec);
@@ -582,7 +582,7 @@ static void read_after_stuck(struct fixture *f, struct job *jobs, uint64_t last_
         if (strcmp(event, "tick") == 0) {
             char expected[64];
 
-            snprintf(expected, sizeof(expected), " tick=%llu", (unsigned long long)last_tick);
+            snprintf(expected, sizeof expected, " tick=%llu", (unsigned long long)last_tick);
             assert_non_null(strstr(line, expected));
             ticks++;
             told += suppressed ? strtoull(suppressed + strlen(" suppressed="), NULL, 10) : 0;
@@ -609,7 +609,7 @@ static void stuck_receiver_gets_the_latest(void **state)
     while (!stuck(f))
         report_daemon(f->report, LOG_NOTICE, "ready", "filling=yes");
     for (unsigned i = 0; i < STUCK_JOBS; i++) {
-        snprintf(name, sizeof(name), "job-%u", i);
+        snprintf(name, sizeof name, "job-%u", i);
         start(f, &jobs[i], spec_of(JOB_LOOP, name, COUNT_FOREVER, "1"));
     }
     for (uint64_t n = 1; n <= 1000; n++)
@@ -668,7 +668,7 @@ static void flush_is_bounded(void **state)
 {
     enum { N = 2000 };
     struct fixture *f = *state;
-    struct job *jobs = calloc(N, sizeof(*jobs));
+    struct job *jobs = calloc(N, sizeof *jobs);
     FILE *file = tmpfile();
     unsigned flushes = 0;
 
@@ -767,7 +767,7 @@ static void catalog_has_exactly_these_ids(void **state)
     (void)state;
     if (!file)
         fail_msg("systemd/twisty.catalog: %s; tests run at the top of the tree", strerror(errno));
-    while (fgets(line, sizeof(line), file)) {
+    while (fgets(line, sizeof line, file)) {
         unsigned i = 0;
 
         if (strncmp(line, "-- ", 3) != 0)

@@ -30,9 +30,9 @@ static void on_ready(void *ctx)
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = calloc(1, sizeof *f);
 
-    make_test_dir(f->dir, sizeof(f->dir));
+    make_test_dir(f->dir, sizeof f->dir);
     receiver_init(&f->journal, f->dir, "journal");
     receiver_init(&f->syslog, f->dir, "syslog");
     f->base = event_base_new();
@@ -89,7 +89,7 @@ static int write_number(struct fixture *f, unsigned n, bool keep)
 {
     char line[32];
 
-    snprintf(line, sizeof(line), "line %u", n);
+    snprintf(line, sizeof line, "line %u", n);
     return write_line(f, line, keep);
 }
 
@@ -147,7 +147,7 @@ static void await_number(struct fixture *f, unsigned n)
 {
     char line[32];
 
-    snprintf(line, sizeof(line), "line %u", n);
+    snprintf(line, sizeof line, "line %u", n);
     await_text(f, line);
 }
 
@@ -187,7 +187,7 @@ static void journal_entry_byte_for_byte(void **state)
     assert_int_equal(sink_write(f->sink, &record, false), 0);
     receiver_next(&f->journal);
     assert_string_equal(f->journal.bytes, expected);
-    assert_int_equal(f->journal.len, sizeof(expected) - 1);
+    assert_int_equal(f->journal.len, sizeof expected - 1);
 }
 
 static void journal_newline_goes_with_its_length(void **state)
@@ -205,7 +205,7 @@ static void journal_newline_goes_with_its_length(void **state)
     assert_int_equal(open_sink(f, LOG_TARGET_JOURNAL), 0);
     assert_int_equal(sink_write(f->sink, &record, false), 0);
     receiver_next(&f->journal);
-    assert_non_null(memmem(f->journal.bytes, f->journal.len, message, sizeof(message) - 1));
+    assert_non_null(memmem(f->journal.bytes, f->journal.len, message, sizeof message - 1));
     entry_parse(&entry, f->journal.bytes, f->journal.len);
     assert_string_equal(entry_get(&entry, "MESSAGE"), "one\nMESSAGE=two");
     assert_string_equal(entry_get(&entry, "TWISTY_JOB"), "\xff\x01=\"\\\n");
@@ -229,7 +229,7 @@ static void syslog_line_as_rfc3164_has_it(void **state)
     assert_ptr_equal(rest, f->syslog.bytes + 4 + 15);
     said = mktime(&tm);
     assert_in_range(said + 1 - before, 0, 60); // the coarse clock may be a moment behind
-    snprintf(tag, sizeof(tag), " twistyd[%d]: tick job=tea id=1 left=4 count=5", (int)getpid());
+    snprintf(tag, sizeof tag, " twistyd[%d]: tick job=tea id=1 left=4 count=5", (int)getpid());
     assert_string_equal(rest, tag);
 }
 
@@ -255,8 +255,8 @@ static void long_line_is_cut_at_a_character(void **state)
     struct fixture *f = *state;
     char line[SINK_LINE_MAX + 64];
 
-    memset(line, 'x', sizeof(line));
-    line[sizeof(line) - 1] = '\0';
+    memset(line, 'x', sizeof line);
+    line[sizeof line - 1] = '\0';
     memcpy(line + SINK_LINE_MAX - 1, "\xc3\xa4", 2); // would be cut in two
     assert_int_equal(open_sink(f, LOG_TARGET_SYSLOG), 0);
     assert_int_equal(write_line(f, line, false), 0);
@@ -347,7 +347,7 @@ static void full_queue_counts_and_tells(void **state)
     assert_true(stats(f).queued < queued);
     for (unsigned i = took + 1; i < n - lost; i++)
         await_number(f, i);
-    snprintf(line, sizeof(line), "lost lines=%u", lost);
+    snprintf(line, sizeof line, "lost lines=%u", lost);
     await_text(f, line);
     assert_memory_equal(f->syslog.bytes, "<28>", 4);
     await_text(f, "the next that fits");
@@ -476,7 +476,7 @@ static void stderr_file_is_appended_to(void **state)
     char path[128], text[128];
     int fd;
 
-    snprintf(path, sizeof(path), "%s/log", f->dir);
+    snprintf(path, sizeof path, "%s/log", f->dir);
     fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     assert_int_equal(write(fd, "before\n", 7), 7);
     open_stderr_sink(f, fd);
@@ -485,7 +485,7 @@ static void stderr_file_is_appended_to(void **state)
     assert_int_equal(write(fd, "between\n", 8), 8);
     assert_int_equal(write_line(f, "two", true), 0);
     lseek(fd, 0, SEEK_SET);
-    read_all(fd, text, sizeof(text));
+    read_all(fd, text, sizeof text);
     close(fd);
     unlink(path);
     assert_string_equal(text, "before\none\nbetween\ntwo\n");
@@ -500,16 +500,16 @@ static void stderr_of_the_journal_gets_levels(void **state)
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     assert_int_equal(fstat(fds[1], &st), 0);
-    snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
     setenv("JOURNAL_STREAM", stream, 1);
     open_stderr_sink(f, fds[1]);
     assert_int_equal(write_line(f, "tick job=tea", false), 0);
     sink_close(f->sink, 0);
-    snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino + 1);
+    snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino + 1);
     setenv("JOURNAL_STREAM", stream, 1);
     assert_int_equal(open_sink(f, LOG_TARGET_STDERR), 0);
     assert_int_equal(write_line(f, "tick job=tea", false), 0);
-    read_all(fds[0], text, sizeof(text));
+    read_all(fds[0], text, sizeof text);
     close(fds[0]);
     assert_string_equal(text, "<6>tick job=tea\ntick job=tea\n");
 }
@@ -529,13 +529,13 @@ static void read_late(struct fixture *f, int fd)
     assert_int_equal(write_line(f, "not kept", false), -EAGAIN);
     while (f->ready == 0 && now_ms() < deadline) {
         turn(f);
-        len += read_all(fd, text + len, sizeof(text) - len);
+        len += read_all(fd, text + len, sizeof text - len);
     }
-    read_all(fd, text + len, sizeof(text) - len);
+    read_all(fd, text + len, sizeof text - len);
     while ((line = strsep(&rest, "\n")) && *line != '\0') {
         char expected[32];
 
-        snprintf(expected, sizeof(expected), "line %u%s", n++, strchr(line, '\r') ? "\r" : "");
+        snprintf(expected, sizeof expected, "line %u%s", n++, strchr(line, '\r') ? "\r" : "");
         assert_string_equal(line, expected);
     }
     assert_int_equal(n, total);
@@ -604,7 +604,7 @@ static void stderr_without_a_reader_loses_lines(void **state)
     char path[128], text[128];
     int reader, fd;
 
-    snprintf(path, sizeof(path), "%s/fifo", f->dir);
+    snprintf(path, sizeof path, "%s/fifo", f->dir);
     assert_int_equal(mkfifo(path, 0600), 0);
     reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -617,7 +617,7 @@ static void stderr_without_a_reader_loses_lines(void **state)
     assert_false(stats(f).stuck); // nothing is waited for
     reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     assert_int_equal(write_line(f, "finish", true), 0);
-    read_all(reader, text, sizeof(text));
+    read_all(reader, text, sizeof text);
     close(reader);
     unlink(path);
     assert_string_equal(text, "lost lines=2\nfinish\n");
@@ -648,7 +648,7 @@ static void stderr_line_broken_off_is_ended(void **state)
     char path[128], text[128];
     int fd;
 
-    snprintf(path, sizeof(path), "%s/log", f->dir);
+    snprintf(path, sizeof path, "%s/log", f->dir);
     fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     open_stderr_sink(f, fd);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
@@ -658,7 +658,7 @@ static void stderr_line_broken_off_is_ended(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     assert_int_equal(write_line(f, "finish job=tea", true), 0);
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    read_all(fd, text, sizeof(text));
+    read_all(fd, text, sizeof text);
     close(fd);
     unlink(path);
     assert_string_equal(text, "start job=\nlost lines=1\nfinish job=tea\n");

@@ -102,17 +102,11 @@ static void switches_take_a_value_or_none(void **state)
         const char *line, *value;
         size_t operands;
     } rows[] = {
-        {"add loop --immediate", "yes", 1},
-        {"add loop --immediate yes", "yes", 1},
-        {"add loop --immediate off 5", "off", 2},
-        {"add loop --immediate=0", "0", 1},
-        {"add loop --immediate 1", "yes", 2},
-        {"add loop --no-immediate", "no", 1},
-        {"add --no-immediate loop", "no", 1},
-        {"--immediate add loop", "yes", 1},
-        {"--immediate no add loop", "no", 1},
-        {"add loop --immediate --background", "yes", 1},
-        {"add --immediate loop --no-immediate", "no", 1},
+        {"add loop --immediate", "yes", 1},       {"add loop --immediate yes", "yes", 1},
+        {"add loop --immediate off 5", "off", 2}, {"add loop --immediate=0", "0", 1},
+        {"add loop --immediate 1", "yes", 2},     {"add loop --no-immediate", "no", 1},
+        {"add --no-immediate loop", "no", 1},     {"--immediate add loop", "yes", 1},
+        {"--immediate no add loop", "no", 1},     {"add loop --immediate --background", "yes", 1},
     };
 
     (void)state;
@@ -193,6 +187,8 @@ static void wrong_verbs_and_options_are_told(void **state)
     refused("-q shutdwon", "unknown verb 'shutdwon'; did you mean 'shutdown'?");
     refused("frobnicate", "unknown verb 'frobnicate'; see 'twistyctl --help'");
     refused("\"\"", "unknown verb ''; see 'twistyctl --help'");
+    refused("remove tea", "unknown verb 'remove'; did you mean 'rm'?");
+    refused("delete tea", "unknown verb 'delete'; did you mean 'rm'?");
     refused("help lits", "unknown verb 'lits'; did you mean 'list'?");
     refused("add countdown 5 --rat 1", "unknown option '--rat'; did you mean '--rate'?");
     refused("add countdown 5 --rat=1", "unknown option '--rat'; did you mean '--rate'?");
@@ -201,6 +197,9 @@ static void wrong_verbs_and_options_are_told(void **state)
     refused("-x", "unknown option '-x'; see 'twistyctl --help'");
     refused("list -qx", "unknown option '-qx'; see 'twistyctl list --help'");
     refused("stop --all tea", "stop has no option '--all'; see 'twistyctl stop --help'");
+    refused("add countdown 5 --rate=2 --rate=3", "--rate: it is given twice, as '2' and as '3'");
+    refused("--socket /a list --socket /b", "--socket: it is given twice, as '/a' and as '/b'");
+    refused("add loop --immediate --no-immediate", "--immediate: it is given twice, as 'yes' and as 'no'");
     refused("list --json=yes", "--json: it takes no value");
     refused("list --socket", "--socket: the value is missing: PATH");
     refused("list --socket=", "--socket: the value is missing: PATH");

@@ -18,7 +18,7 @@ struct fixture {
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
+    struct fixture *f = calloc(1, sizeof *f);
 
     f->base = event_base_new();
     f->set = watch_set_new(f->base);
