@@ -190,10 +190,8 @@ static void forget(struct jobs *jobs, struct entry *e)
     LIST_FOREACH (cursor, &jobs->cursors, link)
         if (cursor->next == &e->job)
             cursor->next = (struct job *)TAILQ_NEXT(e, by_id_link);
-    if (e->in_ended) {
-        TAILQ_REMOVE(&jobs->ended, e, ended_link);
-        jobs->n_ended--;
-    }
+    TAILQ_REMOVE(&jobs->ended, e, ended_link);
+    jobs->n_ended--;
     sched_cancel(jobs->sched, e->slot);
     names_drop(jobs->names, &e->job);
     TAILQ_REMOVE(&jobs->by_id, e, by_id_link);
@@ -203,10 +201,21 @@ static void forget(struct jobs *jobs, struct entry *e)
     entry_free(e);
 }
 
+/* Forget the `n` that ended first, or all of the ended ones if they are fewer. */
+static void forget_oldest(struct jobs *jobs, size_t n)
+{
+    struct entry *e, *next;
+
+    for (e = TAILQ_FIRST(&jobs->ended); e != NULL && n > 0; e = next, n--) {
+        next = TAILQ_NEXT(e, ended_link);
+        forget(jobs, e);
+    }
+}
+
 void jobs_trim(struct jobs *jobs)
 {
-    while (jobs->n_ended > jobs->config.keep_ended)
-        forget(jobs, TAILQ_FIRST(&jobs->ended));
+    if (jobs->n_ended > jobs->config.keep_ended)
+        forget_oldest(jobs, jobs->n_ended - jobs->config.keep_ended);
 }
 
 /* A name for a job that has none: "countdown-7", with more numbers behind it if somebody took that. */
@@ -350,8 +359,9 @@ int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct 
         if (jobs_out != NULL)
             jobs_out[i] = job;
     }
-    while (r == 0 && jobs->n_ended > 0 && jobs->counts.listed > jobs->config.max_jobs + add->leaving)
-        forget(jobs, TAILQ_FIRST(&jobs->ended));
+    size_t room = jobs->config.max_jobs + add->leaving;
+    if (r == 0 && jobs->counts.listed > room)
+        forget_oldest(jobs, jobs->counts.listed - room);
     free(entries);
     return r;
 }
