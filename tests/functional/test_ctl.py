@@ -100,9 +100,22 @@ def run(*args, **kwargs):
     """Exit status, stdout and stderr of twistyctl."""
     kwargs.setdefault("env", environment())
     kwargs.setdefault("stdout", subprocess.PIPE)
-    done = subprocess.run([CTL, *args], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=DEADLINE,
+    program = kwargs.pop("program", CTL)
+    done = subprocess.run([program, *args], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=DEADLINE,
                           errors="surrogateescape", check=False, **kwargs)
     return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def as_other():
+    """Arguments of run() that make it another user's, if we are root. The program may lie where only root can go."""
+    if os.geteuid() != 0:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="twisty-bin.") as directory:
+        os.chmod(directory, 0o755)
+        program = shutil.copy(CTL, directory)
+        yield {"program": program, "user": 65534, "group": 65534, "extra_groups": []}
 
 
 def run_on(fake, *args, **kwargs):
@@ -764,13 +777,10 @@ def test_no_daemon(fake):
     assert run("--socket", path, "list") == (7, "", line)
 
 
-def test_permission_denied(fake):
+def test_permission_denied(fake, as_other):
     os.chmod(fake.path, 0)
-    kwargs = {}
-    if os.geteuid() == 0:
-        os.chmod(os.path.dirname(fake.path), 0o755)
-        kwargs = {"user": 65534, "group": 65534, "extra_groups": []}
-    status, _, err = run_on(fake, "list", **kwargs)
+    os.chmod(os.path.dirname(fake.path), 0o755)
+    status, _, err = run_on(fake, "list", **as_other)
     assert (status, err) == (
         77, f"twistyctl: permission denied on {fake.path}; join group 'twisty' or use sudo\n")
 
@@ -788,7 +798,7 @@ def test_where_the_socket_is_looked_for(fake):
     assert "/nowhere/s;" in run("list", env=elsewhere)[2]
 
 
-def test_an_ordinary_user_has_a_socket_of_their_own():
+def test_an_ordinary_user_has_a_socket_of_their_own(as_other):
     """Root's twistyctl goes to the system's daemon, whatever XDG_RUNTIME_DIR says."""
     directory = tempfile.mkdtemp(prefix="twisty-xdg.")
     os.chmod(directory, 0o755)
@@ -797,8 +807,7 @@ def test_an_ordinary_user_has_a_socket_of_their_own():
     os.chmod(own.path, 0o666)
     own.replies["Status"] = [result(status=STATUS)]
     env = environment(XDG_RUNTIME_DIR=directory)
-    kwargs = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-    status, _, _ = run("status", env=env, **kwargs)
+    status, _, _ = run("status", env=env, **as_other)
     calls = len(own.calls)
     if os.geteuid() == 0:
         run("status", env=env)

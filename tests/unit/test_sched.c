@@ -66,7 +66,7 @@ struct shape {
     bool keeps_distance_up; // deadlines are taken from now on, not from the beginning of time
 };
 
-static void check_next(const struct shape *shape, int op, const struct sched *s, const struct table *t)
+static void check_next(const struct shape *shape, int op, struct sched *s, const struct table *t)
 {
     int64_t due = -1, expected_due = -1;
     uint32_t handle = 0, expected = 0;
