@@ -8,9 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 /* How many jobs are looked at for a similar name. */
 #define NEAREST_MAX 500
+
+/* Jobs that are taken out of the schedule together, to be run one after the other. */
+#define RUN_BATCH  16
+#define CACHE_LINE 64
 
 /* A job with its places in the lists. */
 struct entry {
@@ -438,17 +443,36 @@ bool jobs_next_due(const struct jobs *jobs, int64_t *due, struct job **job)
     return true;
 }
 
+static void prefetch_entry(const struct entry *e)
+{
+    const char *bytes = (const char *)&e->job;
+
+    for (size_t at = 0; at < sizeof e->job; at += CACHE_LINE)
+        __builtin_prefetch(bytes + at, 1);
+}
+
+/*
+ * The due ones are taken in batches: their memory is on its way from far before the first of them is run. At a million
+ * jobs that is most of what a tick costs.
+ */
 size_t jobs_run_due(struct jobs *jobs, int64_t now, size_t max)
 {
     struct job_events events;
-    uint32_t slot;
-    size_t steps = 0;
+    uint32_t slots[RUN_BATCH];
+    size_t steps = 0, n;
 
-    for (; steps < max && sched_pop_due(jobs->sched, now, &slot); steps++) {
-        struct entry *e = jobs->slots[slot];
-        account(jobs, &e->job, -1);
-        job_run(&e->job, now, &events);
-        stepped(jobs, e, now, &events);
+    while (steps < max && (n = sched_pop_due_many(jobs->sched, now, slots, MIN(max - steps, RUN_BATCH))) > 0) {
+        for (size_t i = 0; i < n; i++)
+            __builtin_prefetch(&jobs->slots[slots[i]]);
+        for (size_t i = 0; i < n; i++)
+            prefetch_entry(jobs->slots[slots[i]]);
+        for (size_t i = 0; i < n; i++) {
+            struct entry *e = jobs->slots[slots[i]];
+            account(jobs, &e->job, -1);
+            job_run(&e->job, now, &events);
+            stepped(jobs, e, now, &events);
+        }
+        steps += n;
     }
     return steps;
 }
