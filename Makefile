@@ -111,7 +111,7 @@ test-unit: $(UNIT_BIN)
 	@for t in $(UNIT_BIN); do echo "$$(basename $$t): $$(grep -a 'PASSED' $$t.log)"; done
 
 test-functional: all $(SIM_BIN)
-	TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -n $$(($(JOBS) * 2)) -p no:cacheprovider \
+	TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -rs -n $$(($(JOBS) * 2)) -p no:cacheprovider \
 		tests/functional $(T)
 
 SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

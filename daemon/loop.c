@@ -178,11 +178,6 @@ void loop_wake_at(struct loop *loop, int64_t when)
     loop->wake_at = when;
 }
 
-int64_t loop_wake_time(const struct loop *loop)
-{
-    return loop->wake_at;
-}
-
 struct watch_set *loop_watches(const struct loop *loop)
 {
     return loop->watches;

@@ -45,7 +45,4 @@ const char *loop_backend(const struct loop *loop);
 /* What the loop waits on; watches are made in it. Owned by the loop. */
 struct watch_set *loop_watches(const struct loop *loop);
 
-/* When the clock timer is set for; TIME_NEVER when it is off. */
-int64_t loop_wake_time(const struct loop *loop);
-
 #endif
