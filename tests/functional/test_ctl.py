@@ -122,6 +122,14 @@ def run_on(fake, *args, **kwargs):
     return run("--socket", fake.path, *args, **kwargs)
 
 
+def owner():
+    """The user as `show` tells it: by name, where there is one."""
+    try:
+        return f"{pwd.getpwuid(os.getuid()).pw_name} ({os.getuid()})"
+    except KeyError:
+        return str(os.getuid())
+
+
 def a_job(name="tea", **changes):
     """A Job as the daemon makes it: all members, null where there is nothing."""
     job = {
@@ -412,7 +420,7 @@ def test_show_tells_all(fake):
         "name": "tea", "id": "7", "kind": "countdown", "state": "running", "count": "5", "left": "3", "ticks": "2",
         "missed": "1 (coalesce)", "rate": "0.5/s", "interval": "2s", "delay": "0s", "background": "no",
         "report": "all", "message": "hot water", "source": "control",
-        "owner": f"{pwd.getpwuid(os.getuid()).pw_name} ({os.getuid()})",
+        "owner": owner(),
         "started": "2023-11-14 22:13:20", "elapsed": "3s", "next": "in 1.5s, at 2023-11-14 22:13:21"}
     assert fake.calls[0]["parameters"] == {"match": ["tea"], "all": True}
 
