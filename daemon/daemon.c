@@ -182,17 +182,7 @@ static void note_mistake(void *ctx, const char *line)
 {
     struct reload_result *result = ctx;
 
-    // What cannot be kept for want of memory is missing from the list, which is not empty then either.
-    json_array_append_new(result->mistakes, json_string(line));
-}
-
-static int names_of(const struct reload_jobs *list, json_t **out)
-{
-    *out = json_array();
-    for (size_t i = 0; *out != NULL && i < list->n; i++)
-        if (json_array_append_new(*out, json_string(list->specs[i]->name)) < 0)
-            return -ENOMEM;
-    return *out == NULL ? -ENOMEM : 0;
+    text_list_add(&result->mistakes, line); // one that cannot be kept is missing from the list; it is refused anyway
 }
 
 /* The command line goes before the configuration. */
@@ -206,23 +196,6 @@ static void apply_options(const struct daemon_options *options, struct daemon_se
         settings->backend = *options->backend;
 }
 
-/* Settings that are not those in force, and that the running daemon cannot take over. */
-static int restart_needed(const struct daemon_settings *begun, const struct daemon_settings *new, json_t **out)
-{
-    int r = 0;
-
-    *out = json_array();
-    if (*out == NULL)
-        return -ENOMEM;
-    if (begun->log_target != new->log_target)
-        r |= json_array_append_new(*out, json_string("log-target"));
-    if (begun->backend != new->backend)
-        r |= json_array_append_new(*out, json_string("backend"));
-    if (begun->clock != new->clock)
-        r |= json_array_append_new(*out, json_string("clock"));
-    return r < 0 ? -ENOMEM : 0;
-}
-
 static void apply_settings(struct daemon *d)
 {
     const struct daemon_settings *settings = &d->config->daemon;
@@ -232,36 +205,28 @@ static void apply_settings(struct daemon *d)
     control_configure(d->control, settings->max_connections);
 }
 
-__attribute__((format(printf, 2, 3))) static int refuse_reload(struct reload_result *out, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    json_array_append_new(out->mistakes, json_vsprintf(format, args));
-    va_end(args);
-    return -EINVAL;
-}
-
 /* Take over a configuration that is right in itself. On success the daemon owns it. */
 static int take_config(struct daemon *d, struct config *config, struct reload_plan *plan, struct reload_result *out)
 {
     const struct job *other = reload_conflict(plan, d->jobs);
 
-    if (other != NULL)
-        return refuse_reload(out, "%s: job:%s: uid %u has added a job of this name; 'twistyctl rm %s' first",
-                             d->options.config, other->spec.name, other->owner, other->spec.name);
-    if (names_of(&plan->added, &out->added) < 0 || names_of(&plan->changed, &out->changed) < 0 ||
-        names_of(&plan->removed, &out->removed) < 0 ||
-        restart_needed(&d->begun, &config->daemon, &out->restart_needed) < 0)
-        return -ENOMEM;
-    out->unchanged = plan->unchanged;
+    if (other != NULL) {
+        text_list_addf(&out->mistakes, "%s: job:%s: uid %u has added a job of this name; 'twistyctl rm %s' first",
+                       d->options.config, other->spec.name, other->owner, other->spec.name);
+        return -EINVAL;
+    }
+    int r = reload_describe(plan, &d->begun, &config->daemon, out);
+    if (r < 0)
+        return r;
     jobs_configure(d->jobs, config->daemon.max_jobs, config->daemon.keep_ended);
-    int r = reload_apply(plan, d->jobs, geteuid(), loop_now(d->loop));
+    r = reload_apply(plan, d->jobs, geteuid(), loop_now(d->loop));
     if (r < 0) {
         jobs_configure(d->jobs, d->config->daemon.max_jobs, d->config->daemon.keep_ended);
-        return r == -ENOSPC ? refuse_reload(out, "%s: daemon: max-jobs: %u is too few for all jobs", d->options.config,
-                                            config->daemon.max_jobs)
-                            : r;
+        if (r != -ENOSPC)
+            return r;
+        text_list_addf(&out->mistakes, "%s: daemon: max-jobs: %u is too few for all jobs", d->options.config,
+                       config->daemon.max_jobs);
+        return -EINVAL;
     }
     config_free(d->config);
     d->config = config;
@@ -274,9 +239,6 @@ static int read_and_take(struct daemon *d, struct reload_result *out)
     struct reload_plan plan = {0};
     struct config *config = NULL;
 
-    out->mistakes = json_array();
-    if (out->mistakes == NULL)
-        return -ENOMEM;
     int r = conf_files_load(d->options.config, note_mistake, out, &config);
     if (r < 0)
         return r;
@@ -291,39 +253,34 @@ static int read_and_take(struct daemon *d, struct reload_result *out)
 }
 
 /* " restart-needed=backend,clock", or nothing. */
-static const char *format_restart(const json_t *settings, char *buf, size_t size)
+static const char *format_restart(const struct text_list *settings, char *buf, size_t size)
 {
-    json_t *name;
-    size_t i, len = 0;
+    size_t len = 0;
 
     buf[0] = '\0';
-    json_array_foreach (settings, i, name)
-        len +=
-            (size_t)snprintf(buf + len, size - len, "%s%s", i == 0 ? " restart-needed=" : ",", json_string_value(name));
+    for (size_t i = 0; i < settings->n; i++)
+        len += (size_t)snprintf(buf + len, size - len, "%s%s", i == 0 ? " restart-needed=" : ",", settings->items[i]);
     return buf;
 }
 
 static void report_reload(struct daemon *d, int r, const struct reload_result *result)
 {
-    json_t *mistake;
-    size_t i;
     char text[512];
 
     if (r == 0) {
-        report_daemon(d->report, LOG_NOTICE, "reload", "added=%zu changed=%zu removed=%zu unchanged=%llu%s",
-                      json_array_size(result->added), json_array_size(result->changed),
-                      json_array_size(result->removed), (unsigned long long)result->unchanged,
-                      format_restart(result->restart_needed, text, sizeof text));
+        report_daemon(d->report, LOG_NOTICE, "reload", "added=%zu changed=%zu removed=%zu unchanged=%zu%s",
+                      result->added.n, result->changed.n, result->removed.n, result->unchanged,
+                      format_restart(&result->restart_needed, text, sizeof text));
         return;
     }
-    json_array_foreach (result->mistakes, i, mistake) {
+    for (size_t i = 0; i < result->mistakes.n; i++) {
         text[0] = '\0';
-        text_escape(text, sizeof text, 0, json_string_value(mistake));
+        text_escape(text, sizeof text, 0, result->mistakes.items[i]);
         report_daemon(d->report, LOG_ERR, "reload", "error=\"%s\"", text);
     }
     if (r != -EINVAL)
         report_daemon(d->report, LOG_ERR, "reload", "error=\"%s\"", strerror(-r));
-    report_daemon(d->report, LOG_ERR, "reload", "refused=%zu", MAX(json_array_size(result->mistakes), 1));
+    report_daemon(d->report, LOG_ERR, "reload", "refused=%zu", MAX(result->mistakes.n, 1));
 }
 
 static int on_reload(void *ctx, struct reload_result *out)

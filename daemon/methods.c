@@ -610,14 +610,16 @@ static void status(struct methods *m, const struct request *rq)
 
 /* Reload, Shutdown */
 
-void reload_result_clear(struct reload_result *result)
+static json_t *json_texts(const struct text_list *list)
 {
-    json_decref(result->added);
-    json_decref(result->changed);
-    json_decref(result->removed);
-    json_decref(result->restart_needed);
-    json_decref(result->mistakes);
-    *result = (struct reload_result){0};
+    json_t *array = json_array();
+
+    for (size_t i = 0; array != NULL && i < list->n; i++)
+        if (json_array_append_new(array, wire_text(list->items[i])) < 0) {
+            json_decref(array);
+            array = NULL;
+        }
+    return array;
 }
 
 static void reload(struct methods *m, const struct request *rq)
@@ -626,11 +628,12 @@ static void reload(struct methods *m, const struct request *rq)
     int r = m->hooks.reload(m->hooks.ctx, &result);
 
     if (r == 0)
-        reply(rq, json_pack("{s:O, s:O, s:O, s:I, s:O}", "added", result.added, "changed", result.changed, "removed",
-                            result.removed, "unchanged", (json_int_t)result.unchanged, "restartNeeded",
-                            result.restart_needed));
+        reply(rq, json_pack("{s:o, s:o, s:o, s:I, s:o}", "added", json_texts(&result.added), "changed",
+                            json_texts(&result.changed), "removed", json_texts(&result.removed), "unchanged",
+                            (json_int_t)result.unchanged, "restartNeeded", json_texts(&result.restart_needed)));
     else if (r == -EINVAL)
-        reply_error(rq, TWISTY_INTERFACE ".InvalidConfiguration", json_pack("{s:O}", "mistakes", result.mistakes));
+        reply_error(rq, TWISTY_INTERFACE ".InvalidConfiguration",
+                    json_pack("{s:o}", "mistakes", json_texts(&result.mistakes)));
     else
         reply_no_memory(rq);
     reload_result_clear(&result);

@@ -10,8 +10,7 @@
 #include "control.h"
 #include "jobs.h"
 #include "loop.h"
-
-#include <jansson.h>
+#include "reload.h"
 
 struct methods;
 
@@ -24,13 +23,6 @@ struct daemon_status {
     int64_t start; // of the loop's clock
     uint64_t suppressed;
     uint64_t log_lost;
-};
-
-/* What a reload did: arrays of strings, owned. */
-struct reload_result {
-    json_t *added, *changed, *removed, *restart_needed;
-    json_t *mistakes; // why it was refused
-    uint64_t unchanged;
 };
 
 struct methods_hooks {
@@ -66,7 +58,5 @@ void methods_job_event(struct methods *m, const struct job *job, const struct jo
 
 /* The daemon ends, and `why`: end the streams. */
 void methods_exit(struct methods *m, const char *why);
-
-void reload_result_clear(struct reload_result *result);
 
 #endif

@@ -84,6 +84,48 @@ const struct job *reload_conflict(const struct reload_plan *plan, const struct j
     return NULL;
 }
 
+void reload_result_clear(struct reload_result *result)
+{
+    text_list_clear(&result->added);
+    text_list_clear(&result->changed);
+    text_list_clear(&result->removed);
+    text_list_clear(&result->restart_needed);
+    text_list_clear(&result->mistakes);
+}
+
+static int add_names(const struct reload_jobs *jobs, struct text_list *out)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < jobs->n; i++)
+        r = text_list_add(out, jobs->specs[i]->name);
+    return r;
+}
+
+int reload_describe(const struct reload_plan *plan, const struct daemon_settings *in_force,
+                    const struct daemon_settings *wanted, struct reload_result *out)
+{
+    const struct {
+        bool changed;
+        const char *setting;
+    } settings[] = {
+        {in_force->log_target != wanted->log_target, "log-target"},
+        {in_force->backend != wanted->backend, "backend"},
+        {in_force->clock != wanted->clock, "clock"},
+    };
+
+    int r = add_names(&plan->added, &out->added);
+    if (r == 0)
+        r = add_names(&plan->changed, &out->changed);
+    if (r == 0)
+        r = add_names(&plan->removed, &out->removed);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(settings); i++)
+        if (settings[i].changed)
+            r = text_list_add(&out->restart_needed, settings[i].setting);
+    out->unchanged = plan->unchanged;
+    return r;
+}
+
 /* The job that goes with its section; NULL when it has gone, or another has its name. */
 static struct job *leaves(const struct jobs *jobs, const struct job_spec *spec)
 {

@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "jobs.h"
+#include "text.h"
 
 /* Jobs of a configuration, in its order: pointers into it. */
 struct reload_jobs {
@@ -20,6 +21,20 @@ struct reload_plan {
     struct reload_jobs removed; // in the old one only
     size_t unchanged;
 };
+
+/* What a reload did, in words for who asked. */
+struct reload_result {
+    struct text_list added, changed, removed; // names of jobs
+    size_t unchanged;
+    struct text_list restart_needed; // settings that changed, and that a running daemon cannot take over
+    struct text_list mistakes;       // why it was refused
+};
+
+void reload_result_clear(struct reload_result *result);
+
+/* Tell the plan, and the settings that differ from those `in_force`. 0 or -ENOMEM. */
+int reload_describe(const struct reload_plan *plan, const struct daemon_settings *in_force,
+                    const struct daemon_settings *wanted, struct reload_result *out);
 
 /* Compare; `old` may be NULL: everything is new. 0 or -ENOMEM. */
 int reload_compare(const struct config *old, const struct config *new, struct reload_plan *out);

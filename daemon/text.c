@@ -1,8 +1,11 @@
 #include "text.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Longer words are not compared: they are no slip of the finger. */
@@ -217,4 +220,45 @@ size_t text_escape(char *buf, size_t size, size_t len, const char *text)
     if (size > 0)
         buf[len] = '\0';
     return len;
+}
+
+/* Takes over the text, also when there is no room for it. The row doubles when its length is a power of two. */
+static int take_text(struct text_list *list, char *text)
+{
+    if (text == NULL)
+        return -ENOMEM;
+    if ((list->n & (list->n - 1)) == 0) {
+        char **items = reallocarray(list->items, list->n == 0 ? 1 : list->n * 2, sizeof(char *));
+        if (items == NULL) {
+            free(text);
+            return -ENOMEM;
+        }
+        list->items = items;
+    }
+    list->items[list->n++] = text;
+    return 0;
+}
+
+int text_list_add(struct text_list *list, const char *text)
+{
+    return take_text(list, strdup(text));
+}
+
+int text_list_addf(struct text_list *list, const char *format, ...)
+{
+    va_list args;
+    char *text;
+
+    va_start(args, format);
+    int n = vasprintf(&text, format, args);
+    va_end(args);
+    return take_text(list, n < 0 ? NULL : text);
+}
+
+void text_list_clear(struct text_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        free(list->items[i]);
+    free(list->items);
+    *list = (struct text_list){0};
 }

@@ -48,6 +48,17 @@ const char *nearest_of(const char *wanted, const void *table, size_t n, size_t s
  */
 size_t text_escape(char *buf, size_t size, size_t len, const char *text);
 
+/* Texts in a row, owned. Zero-initialised is empty. */
+struct text_list {
+    char **items;
+    size_t n;
+};
+
+/* Append a copy, or what printf makes. 0 or -ENOMEM, with the list as it was. */
+int text_list_add(struct text_list *list, const char *text);
+int text_list_addf(struct text_list *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_list_clear(struct text_list *list);
+
 /* Is this UTF-8 without control characters? */
 bool text_printable(const char *text);
 

@@ -62,6 +62,8 @@ json_t *wire_text(const char *text)
 
     if (text == NULL)
         return json_null();
+    if (text_printable(text))
+        return json_string(text);
     return json_stringn(escaped, text_escape(escaped, sizeof escaped, 0, text));
 }
 

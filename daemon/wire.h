@@ -32,7 +32,7 @@ json_t *wire_plain_event(const char *event, const struct wire_clock *clock);
  */
 int wire_draft(json_t *object, struct spec_draft *draft, const char **field, struct spec_error *err);
 
-/* Text from outside as a JSON string, with what is not UTF-8 or a control character as \xNN; NULL gives null. */
+/* Text from outside as a JSON string, escaped if it is not printable UTF-8; NULL gives null. */
 json_t *wire_text(const char *text);
 
 /* Set a member; takes over the reference. -ENOMEM also when `value` is NULL. */

@@ -299,15 +299,42 @@ static void escaping_any_bytes_is_safe(void **state)
     }
 }
 
+static void texts_in_a_row(void **state)
+{
+    struct text_list list = {0};
+    char expected[16];
+    (void)state;
+
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(i % 2 == 0 ? text_list_add(&list, "even") : text_list_addf(&list, "odd %d", i), 0);
+    assert_int_equal(list.n, 100);
+    for (int i = 0; i < 100; i++) {
+        snprintf(expected, sizeof expected, "odd %d", i);
+        assert_string_equal(list.items[i], i % 2 == 0 ? "even" : expected);
+    }
+    text_list_clear(&list);
+    assert_int_equal(list.n, 0);
+    text_list_clear(&list); // and it is good for another row
+    assert_int_equal(text_list_add(&list, "again"), 0);
+    text_list_clear(&list);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_are_plain_words),           cmocka_unit_test(every_byte_of_a_name_is_checked),
-        cmocka_unit_test(globs_are_told_from_names),       cmocka_unit_test(globs_fit_the_whole_text),
-        cmocka_unit_test(globs_agree_with_fnmatch),        cmocka_unit_test(globs_made_to_hurt_do_not),
-        cmocka_unit_test(the_nearest_word_is_the_nearest), cmocka_unit_test(slips_of_the_finger_are_understood),
-        cmocka_unit_test(long_words_are_not_compared),     cmocka_unit_test(every_character_is_printable_or_not),
-        cmocka_unit_test(longer_than_needed_is_not_utf8),  cmocka_unit_test(escaped_text_reads_as_meant),
+        cmocka_unit_test(texts_in_a_row),
+        cmocka_unit_test(names_are_plain_words),
+        cmocka_unit_test(every_byte_of_a_name_is_checked),
+        cmocka_unit_test(globs_are_told_from_names),
+        cmocka_unit_test(globs_fit_the_whole_text),
+        cmocka_unit_test(globs_agree_with_fnmatch),
+        cmocka_unit_test(globs_made_to_hurt_do_not),
+        cmocka_unit_test(the_nearest_word_is_the_nearest),
+        cmocka_unit_test(slips_of_the_finger_are_understood),
+        cmocka_unit_test(long_words_are_not_compared),
+        cmocka_unit_test(every_character_is_printable_or_not),
+        cmocka_unit_test(longer_than_needed_is_not_utf8),
+        cmocka_unit_test(escaped_text_reads_as_meant),
         cmocka_unit_test(escaping_any_bytes_is_safe),
     };
 
