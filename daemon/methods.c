@@ -1,41 +1,21 @@
 #include "methods.h"
 
 #include "interfaces.h"
+#include "reply.h"
+#include "streams.h"
 #include "text.h"
-#include "varlink.h"
-#include "walk.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
-#include <time.h>
 #include <unistd.h>
-
-/* What a connection is in the middle of: a walk over jobs, or a stream of events. */
-struct reply {
-    struct conn *conn;      // NULL: the caller has gone
-    struct walk *walk;      // NULL: it watches
-    bool sliced;            // the caller takes several replies
-    bool oneway;            // ... or none
-    json_t *match;          // what it watches; NULL: everything
-    uint64_t lost;          // events that did not fit
-    LIST_ENTRY(reply) link; // methods::watchers when it watches, methods::orphans when the caller has gone
-};
 
 struct methods {
     struct jobs *jobs;
     const struct loop *loop;
     struct control *control;
     struct methods_hooks hooks;
-    LIST_HEAD(watchers, reply) watchers;
-    LIST_HEAD(orphans, reply) orphans;
-};
-
-struct request {
-    struct conn *conn;
-    const struct peer *peer;
-    const struct varlink_call *call;
+    struct streams *streams;
 };
 
 /* Jobs in one Add(): about a millisecond for them and for the reply. */
@@ -60,85 +40,6 @@ struct method {
     void (*handle)(struct methods *m, const struct request *rq);
 };
 
-static struct wire_clock wire_now(const struct methods *m)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (struct wire_clock){loop_now(m->loop), (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000};
-}
-
-/*
- * Sending: whatever goes wrong for lack of memory ends the connection, so that nobody waits for a reply for ever. Here
- * NULL parameters are such a failure, of json_pack() for one.
- */
-
-static char *encode_reply(json_t *parameters, bool continues, size_t *len)
-{
-    return parameters == NULL ? NULL : varlink_encode_reply(parameters, continues, len);
-}
-
-static char *encode_error(const char *error, json_t *parameters, size_t *len)
-{
-    return parameters == NULL ? NULL : varlink_encode_error(error, parameters, len);
-}
-
-static void send_message(struct conn *conn, char *message, const size_t *len)
-{
-    if (message == NULL || conn_send(conn, message, *len) < 0)
-        conn_finish(conn);
-    free(message);
-}
-
-static void reply_no_memory(const struct request *rq)
-{
-    conn_finish(rq->conn);
-    conn_done(rq->conn);
-}
-
-static void reply(const struct request *rq, json_t *parameters)
-{
-    size_t len;
-
-    if ((rq->call->flags & VARLINK_ONEWAY) != 0)
-        json_decref(parameters);
-    else
-        send_message(rq->conn, encode_reply(parameters, false, &len), &len);
-    conn_done(rq->conn);
-}
-
-static void send_error(struct conn *conn, bool oneway, const char *error, json_t *parameters)
-{
-    size_t len;
-
-    if (oneway)
-        json_decref(parameters);
-    else
-        send_message(conn, encode_error(error, parameters, &len), &len);
-    conn_done(conn);
-}
-
-static void reply_error(const struct request *rq, const char *error, json_t *parameters)
-{
-    send_error(rq->conn, (rq->call->flags & VARLINK_ONEWAY) != 0, error, parameters);
-}
-
-static void reply_limit(const struct request *rq, const char *limit, int value)
-{
-    reply_error(rq, TWISTY_INTERFACE ".LimitReached", json_pack("{s:s, s:i}", "limit", limit, "value", value));
-}
-
-static json_t *param(const struct request *rq, const char *name)
-{
-    json_t *value = json_object_get(rq->call->parameters, name);
-    return json_is_null(value) ? NULL : value;
-}
-
-static bool flag(const struct request *rq, const char *name)
-{
-    return json_is_true(param(rq, name));
-}
-
 /* org.varlink.service */
 
 static void get_info(struct methods *m, const struct request *rq)
@@ -150,7 +51,7 @@ static void get_info(struct methods *m, const struct request *rq)
 
 static void get_interface_description(struct methods *m, const struct request *rq)
 {
-    const char *name = json_string_value(param(rq, "interface"));
+    const char *name = json_string_value(request_param(rq, "interface"));
 
     (void)m;
     if (strcmp(name, VARLINK_SERVICE) == 0)
@@ -177,7 +78,7 @@ static int read_spec(struct methods *m, const struct request *rq, size_t i, stru
     struct spec_error error = {0};
     const char *field = "";
 
-    int r = wire_draft(json_array_get(param(rq, "jobs"), i), &draft, &field, &error);
+    int r = wire_draft(json_array_get(request_param(rq, "jobs"), i), &draft, &field, &error);
     if (r == 0) {
         r = spec_from_draft(&draft, m->hooks.defaults(m->hooks.ctx), out, &error);
         field = spec_keys[error.key].json;
@@ -196,18 +97,12 @@ static bool may_take_name(const struct methods *m, const struct request *rq, con
 
     if (holder == NULL || rq->peer->privileged || holder->owner == rq->peer->uid)
         return true;
-    return !job_ended(holder) && !flag(rq, "replace");
-}
-
-static void reply_not_yours(const struct request *rq, const char *job)
-{
-    reply_error(rq, TWISTY_INTERFACE ".NotPermitted",
-                json_pack("{s:o}", "reason", json_sprintf("job '%s' is another user's", job)));
+    return !job_ended(holder) && !request_flag(rq, "replace");
 }
 
 static void reply_added(struct methods *m, const struct request *rq, struct job **jobs, size_t n)
 {
-    struct wire_clock clock = wire_now(m);
+    struct wire_clock clock = reply_clock(m->loop);
     json_t *array = json_array();
 
     for (size_t i = 0; array != NULL && i < n; i++)
@@ -224,7 +119,7 @@ static void add_specs(struct methods *m, const struct request *rq, struct job_sp
     struct job **jobs = calloc(n + 1, sizeof(struct job *));
     size_t failed;
 
-    batch.mode = flag(rq, "replace") ? ADD_REPLACE : flag(rq, "ifAbsent") ? ADD_IF_ABSENT : ADD_NEW;
+    batch.mode = request_flag(rq, "replace") ? ADD_REPLACE : request_flag(rq, "ifAbsent") ? ADD_IF_ABSENT : ADD_NEW;
     int r = jobs == NULL ? -ENOMEM : jobs_add(m->jobs, &batch, loop_now(m->loop), jobs, &failed);
     if (r == 0)
         reply_added(m, rq, jobs, n);
@@ -239,7 +134,7 @@ static void add_specs(struct methods *m, const struct request *rq, struct job_sp
 
 static void add(struct methods *m, const struct request *rq)
 {
-    size_t n = json_array_size(param(rq, "jobs"));
+    size_t n = json_array_size(request_param(rq, "jobs"));
 
     if (n > ADD_MAX) {
         reply_limit(rq, "jobs in one call", ADD_MAX);
@@ -248,7 +143,7 @@ static void add(struct methods *m, const struct request *rq)
     struct job_spec *specs = calloc(n + 1, sizeof *specs);
     int r = specs == NULL ? -ENOMEM : 0;
 
-    if (flag(rq, "replace") && flag(rq, "ifAbsent")) {
+    if (request_flag(rq, "replace") && request_flag(rq, "ifAbsent")) {
         reply_error(rq, VARLINK_SERVICE ".InvalidParameter", json_pack("{s:s}", "parameter", "replace"));
         r = -EINVAL;
     }
@@ -268,121 +163,10 @@ static void add(struct methods *m, const struct request *rq)
 
 /* List, Stop and the others that walk over jobs. */
 
-static void reply_free(struct reply *rp)
-{
-    walk_free(rp->walk);
-    json_decref(rp->match);
-    if (rp->conn != NULL)
-        conn_set_data(rp->conn, NULL);
-    free(rp);
-}
-
-static void send_walk_error(struct methods *m, struct reply *rp, int r, const struct walk_error *error)
-{
-    const char *near;
-
-    switch (r) {
-    case -ENOENT:
-        near = rp->oneway || is_glob(error->name) ? NULL : jobs_nearest(m->jobs, error->name);
-        send_error(rp->conn, rp->oneway, TWISTY_INTERFACE ".NoSuchJob",
-                   json_pack("{s:s, s:s?}", "match", error->name, "nearest", near));
-        break;
-    case -ESRCH:
-        send_error(rp->conn, rp->oneway, TWISTY_INTERFACE ".JobEnded",
-                   json_pack("{s:s, s:s}", "name", error->name, "state", job_state_name(error->state)));
-        break;
-    case -EPERM:
-        send_error(rp->conn, rp->oneway, TWISTY_INTERFACE ".NotPermitted",
-                   json_pack("{s:o}", "reason", json_sprintf("job '%s' is another user's", error->name)));
-        break;
-    case -E2BIG:
-        send_error(rp->conn, rp->oneway, TWISTY_INTERFACE ".LimitReached",
-                   json_pack("{s:s, s:i}", "limit", error->limit, "value", error->value));
-        break;
-    default:
-        conn_finish(rp->conn);
-        conn_done(rp->conn);
-        break;
-    }
-}
-
-static void send_slice(struct reply *rp, json_t *found, bool continues)
-{
-    size_t len;
-
-    if (rp->oneway)
-        json_decref(found);
-    else
-        send_message(rp->conn, encode_reply(json_pack("{s:o}", "jobs", found), continues, &len), &len);
-}
-
-/* One slice; the rest when the connection has room, and the loop has seen to its other events. */
-static void walk_on(struct methods *m, struct reply *rp)
-{
-    struct wire_clock clock = wire_now(m);
-    struct walk_error error = {0};
-    struct conn *conn = rp->conn;
-    json_t *found;
-
-    if (conn_room(conn) == 0)
-        return;
-    int r = walk_step(rp->walk, &clock, &found, &error);
-    switch (r) {
-    case WALK_SLICE:
-        send_slice(rp, found, true);
-        // fall through
-    case WALK_AGAIN:
-        conn_again(conn);
-        return;
-    case WALK_DONE:
-        send_slice(rp, found, false);
-        conn_done(conn);
-        break;
-    default:
-        send_walk_error(m, rp, r, &error);
-        break;
-    }
-    reply_free(rp);
-}
-
-static struct reply *reply_new(const struct request *rq)
-{
-    struct reply *rp = calloc(1, sizeof *rp);
-    if (rp == NULL)
-        return NULL;
-    rp->conn = rq->conn;
-    rp->sliced = (rq->call->flags & VARLINK_MORE) != 0;
-    rp->oneway = (rq->call->flags & VARLINK_ONEWAY) != 0;
-    conn_set_data(rq->conn, rp);
-    return rp;
-}
-
-static void start_walk(struct methods *m, const struct request *rq, struct walk_request *request)
-{
-    struct walk_error error = {0};
-    struct reply *rp = reply_new(rq);
-
-    if (rp == NULL) {
-        reply_no_memory(rq);
-        return;
-    }
-    request->match = param(rq, "match");
-    request->sliced = rp->sliced || rp->oneway; // a reply that nobody gets has no bound
-    request->privileged = rq->peer->privileged;
-    request->owner = rq->peer->uid;
-    int r = walk_new(m->jobs, request, &rp->walk, &error);
-    if (r == 0) {
-        walk_on(m, rp);
-        return;
-    }
-    send_walk_error(m, rp, r, &error);
-    reply_free(rp);
-}
-
 static void list(struct methods *m, const struct request *rq)
 {
-    struct walk_request request = {.action = WALK_LIST, .all = flag(rq, "all")};
-    json_t *states = param(rq, "states"), *word;
+    struct walk_request request = {.action = WALK_LIST, .all = request_flag(rq, "all")};
+    json_t *states = request_param(rq, "states"), *word;
     size_t i;
 
     json_array_foreach (states, i, word) {
@@ -393,142 +177,38 @@ static void list(struct methods *m, const struct request *rq)
         }
         request.states |= 1U << state;
     }
-    start_walk(m, rq, &request);
+    streams_walk(m->streams, rq, &request);
 }
 
 static void stop(struct methods *m, const struct request *rq)
 {
-    start_walk(m, rq, &(struct walk_request){.action = WALK_STOP});
+    streams_walk(m->streams, rq, &(struct walk_request){.action = WALK_STOP});
 }
 
 static void pause_jobs(struct methods *m, const struct request *rq)
 {
-    start_walk(m, rq, &(struct walk_request){.action = WALK_PAUSE});
+    streams_walk(m->streams, rq, &(struct walk_request){.action = WALK_PAUSE});
 }
 
 static void resume(struct methods *m, const struct request *rq)
 {
-    start_walk(m, rq, &(struct walk_request){.action = WALK_RESUME});
+    streams_walk(m->streams, rq, &(struct walk_request){.action = WALK_RESUME});
 }
 
 static void reset(struct methods *m, const struct request *rq)
 {
-    start_walk(m, rq, &(struct walk_request){.action = WALK_RESET});
+    streams_walk(m->streams, rq, &(struct walk_request){.action = WALK_RESET});
 }
 
 static void remove_jobs(struct methods *m, const struct request *rq)
 {
-    start_walk(m, rq, &(struct walk_request){.action = WALK_REMOVE, .ended_only = flag(rq, "ended")});
-}
-
-/* Watch */
-
-static void send_event(struct conn *conn, json_t *event, bool continues)
-{
-    size_t len;
-
-    send_message(conn, encode_reply(json_pack("{s:o}", "event", event), continues, &len), &len);
-}
-
-static bool watches(const struct reply *rp, const char *name)
-{
-    json_t *match;
-    size_t i;
-
-    if (json_array_size(rp->match) == 0)
-        return true;
-    json_array_foreach (rp->match, i, match) {
-        if (glob_match(json_string_value(match), name))
-            return true;
-    }
-    return false;
-}
-
-static void tell_lost(struct methods *m, struct reply *rp)
-{
-    struct wire_clock clock = wire_now(m);
-    json_t *event = wire_plain_event("lost", &clock);
-
-    if (event != NULL && wire_set(event, "lost", json_integer((json_int_t)rp->lost)) == 0) {
-        rp->lost = 0;
-        send_event(rp->conn, event, true);
-    } else {
-        json_decref(event);
-        conn_again(rp->conn);
-    }
-}
-
-void methods_job_event(struct methods *m, const struct job *job, const struct job_event *ev)
-{
-    struct reply *rp;
-    char *message = NULL; // made once, for the first who wants it
-    size_t len = 0;
-
-    LIST_FOREACH (rp, &m->watchers, link) {
-        if (!watches(rp, job->spec.name))
-            continue;
-        if (rp->lost > 0 || conn_room(rp->conn) == 0) {
-            rp->lost++;
-            continue;
-        }
-        if (message == NULL) {
-            struct wire_clock clock = wire_now(m);
-            json_t *event = wire_event(job, ev, &clock);
-            message = encode_reply(json_pack("{s:o}", "event", event), true, &len);
-        }
-        if (message == NULL) {
-            rp->lost++;
-            conn_again(rp->conn);
-        } else
-            conn_send(rp->conn, message, len);
-    }
-    free(message);
+    streams_walk(m->streams, rq,
+                 &(struct walk_request){.action = WALK_REMOVE, .ended_only = request_flag(rq, "ended")});
 }
 
 static void watch(struct methods *m, const struct request *rq)
 {
-    struct wire_clock clock = wire_now(m);
-    struct walk_error error;
-    json_t *match = param(rq, "match");
-
-    if (json_array_size(match) > WALK_GLOBS_MAX) {
-        reply_limit(rq, "names and globs to watch", WALK_GLOBS_MAX);
-        return;
-    }
-    if (walk_check_bounds(match, &error) < 0) {
-        reply_limit(rq, error.limit, error.value);
-        return;
-    }
-    struct reply *rp = reply_new(rq);
-    if (rp == NULL) {
-        reply_no_memory(rq);
-        return;
-    }
-    rp->match = json_incref(match);
-    LIST_INSERT_HEAD(&m->watchers, rp, link);
-    conn_subscribe(rq->conn);
-    send_event(rq->conn, wire_plain_event("ready", &clock), true);
-}
-
-void methods_exit(struct methods *m, const char *why)
-{
-    struct wire_clock clock = wire_now(m);
-    struct reply *rp, *next;
-
-    for (rp = LIST_FIRST(&m->watchers); rp != NULL; rp = next) {
-        next = LIST_NEXT(rp, link);
-        if (rp->lost > 0)
-            tell_lost(m, rp);
-        json_t *event = wire_plain_event("exit", &clock);
-        if (event != NULL && wire_set(event, "reason", json_string(why)) < 0) {
-            json_decref(event);
-            event = NULL;
-        }
-        send_event(rp->conn, event, false);
-        conn_done(rp->conn);
-        LIST_REMOVE(rp, link);
-        reply_free(rp);
-    }
+    streams_watch(m->streams, rq);
 }
 
 /* Status */
@@ -591,7 +271,7 @@ static json_t *status_daemon(const struct methods *m, const struct wire_clock *c
 
 static void status(struct methods *m, const struct request *rq)
 {
-    struct wire_clock clock = wire_now(m);
+    struct wire_clock clock = reply_clock(m->loop);
     struct jobs_counts counts;
     json_t *status = status_daemon(m, &clock), *next = status_next(m, &clock);
 
@@ -600,7 +280,7 @@ static void status(struct methods *m, const struct request *rq)
         wire_set(status, "jobs", status_counts(&counts)) < 0 ||
         wire_set(status, "ticks", json_integer((json_int_t)counts.ticks)) < 0 ||
         wire_set(status, "missed", json_integer((json_int_t)counts.missed)) < 0 ||
-        (flag(rq, "loop") && wire_set(status, "loop", status_loop(m)) < 0)) {
+        (request_flag(rq, "loop") && wire_set(status, "loop", status_loop(m)) < 0)) {
         json_decref(status);
         status = NULL;
     }
@@ -739,7 +419,7 @@ static const char *bad_param(const struct method *method, const struct request *
     json_t *value;
 
     for (const struct param *p = method->params; p->type != PARAM_END; p++) {
-        value = param(rq, p->name);
+        value = request_param(rq, p->name);
         if (value == NULL ? p->required : !has_type(value, p->type))
             return p->name;
     }
@@ -820,53 +500,36 @@ void methods_message(void *ctx, struct conn *conn, const char *text, size_t len)
 
 void methods_room(void *ctx, struct conn *conn)
 {
-    struct reply *rp = conn_data(conn);
+    const struct methods *m = ctx;
 
-    if (rp == NULL)
-        return;
-    if (rp->walk != NULL)
-        walk_on(ctx, rp);
-    else if (rp->lost > 0)
-        tell_lost(ctx, rp);
+    streams_room(m->streams, conn);
 }
 
 void methods_closed(void *ctx, struct conn *conn)
 {
-    struct methods *m = ctx;
-    struct reply *rp = conn_data(conn);
+    const struct methods *m = ctx;
 
-    if (rp == NULL)
-        return;
-    if (rp->walk != NULL && walk_has_begun(rp->walk)) {
-        rp->conn = NULL;
-        LIST_INSERT_HEAD(&m->orphans, rp, link);
-        return;
-    }
-    if (rp->walk == NULL)
-        LIST_REMOVE(rp, link);
-    reply_free(rp);
+    streams_closed(m->streams, conn);
+}
+
+void methods_job_event(struct methods *m, const struct job *job, const struct job_event *ev)
+{
+    streams_job_event(m->streams, job, ev);
+}
+
+void methods_exit(struct methods *m, const char *why)
+{
+    streams_exit(m->streams, why);
 }
 
 bool methods_busy(const struct methods *m)
 {
-    return !LIST_EMPTY(&m->orphans);
+    return streams_busy(m->streams);
 }
 
 void methods_work(struct methods *m)
 {
-    struct reply *rp = LIST_FIRST(&m->orphans);
-    struct wire_clock clock = wire_now(m);
-    struct walk_error error;
-    json_t *found = NULL;
-
-    if (rp == NULL)
-        return;
-    int r = walk_step(rp->walk, &clock, &found, &error);
-    json_decref(found);
-    if (r == WALK_AGAIN || r == WALK_SLICE)
-        return;
-    LIST_REMOVE(rp, link);
-    reply_free(rp);
+    streams_work(m->streams);
 }
 
 char *methods_refusal(void *ctx, uint32_t max_connections_uid, size_t *len)
@@ -885,8 +548,11 @@ struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const st
     m->jobs = jobs;
     m->loop = loop;
     m->hooks = *hooks;
-    LIST_INIT(&m->watchers);
-    LIST_INIT(&m->orphans);
+    m->streams = streams_new(jobs, loop);
+    if (m->streams == NULL) {
+        methods_free(m);
+        return NULL;
+    }
     return m;
 }
 
@@ -897,13 +563,8 @@ void methods_serve(struct methods *m, struct control *control)
 
 void methods_free(struct methods *m)
 {
-    struct reply *rp, *next;
-
     if (m == NULL)
         return;
-    for (rp = LIST_FIRST(&m->orphans); rp != NULL; rp = next) {
-        next = LIST_NEXT(rp, link);
-        reply_free(rp);
-    }
+    streams_free(m->streams);
     free(m);
 }

@@ -2,7 +2,7 @@
  * methods - the control socket's methods: one table with name, who may, parameters and handler.
  *
  * The interface is io.twisty.Control.varlink, served from the binary; a test holds the table to it. What takes long
- * is done in slices by walk.c; how jobs look as JSON is wire.c's.
+ * is done by streams.c; how jobs look as JSON is wire.c's.
  */
 #ifndef TWISTY_METHODS_H
 #define TWISTY_METHODS_H
