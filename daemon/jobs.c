@@ -154,12 +154,15 @@ static void tell(struct jobs *jobs, struct entry *e, const struct job_events *ev
     }
 }
 
-/* After a step on a job that was taken out of the counts. */
-static void stepped(struct jobs *jobs, struct entry *e, int64_t now, const struct job_events *events)
+/* After a step on a job that was taken out of the counts; r is what the step returned, and what this returns. */
+static int stepped(struct jobs *jobs, struct job *job, int64_t now, const struct job_events *events, int r)
 {
-    account(jobs, &e->job, 1);
-    settle(jobs, e, now);
-    tell(jobs, e, events);
+    account(jobs, job, 1);
+    if (r == 0) {
+        settle(jobs, entry_of(job), now);
+        tell(jobs, entry_of(job), events);
+    }
+    return r;
 }
 
 /* Make room for n more jobs, so that taking them in cannot fail. */
@@ -318,7 +321,7 @@ static void take_in(struct jobs *jobs, struct entry *e, struct job_spec *spec, i
     struct job_spec own = e->job.spec;
     *spec = (struct job_spec){0};
     job_start(&e->job, &own, now, &events);
-    stepped(jobs, e, now, &events);
+    stepped(jobs, &e->job, now, &events, 0);
 }
 
 /* All of the first halves, or none. */
@@ -381,9 +384,7 @@ int jobs_pause(struct jobs *jobs, struct job *job, int64_t now)
     struct job_events events;
 
     account(jobs, job, -1);
-    int r = job_pause(job, now, &events);
-    stepped(jobs, entry_of(job), now, &events);
-    return r;
+    return stepped(jobs, job, now, &events, job_pause(job, now, &events));
 }
 
 int jobs_resume(struct jobs *jobs, struct job *job, int64_t now)
@@ -391,9 +392,7 @@ int jobs_resume(struct jobs *jobs, struct job *job, int64_t now)
     struct job_events events;
 
     account(jobs, job, -1);
-    int r = job_resume(job, now, &events);
-    stepped(jobs, entry_of(job), now, &events);
-    return r;
+    return stepped(jobs, job, now, &events, job_resume(job, now, &events));
 }
 
 void jobs_reset(struct jobs *jobs, struct job *job, int64_t now)
@@ -402,7 +401,7 @@ void jobs_reset(struct jobs *jobs, struct job *job, int64_t now)
 
     account(jobs, job, -1);
     job_reset(job, now, &events);
-    stepped(jobs, entry_of(job), now, &events);
+    stepped(jobs, job, now, &events, 0);
 }
 
 int jobs_stop(struct jobs *jobs, struct job *job, int64_t now, const char *why)
@@ -410,9 +409,7 @@ int jobs_stop(struct jobs *jobs, struct job *job, int64_t now, const char *why)
     struct job_events events;
 
     account(jobs, job, -1);
-    int r = job_stop(job, now, why, &events);
-    stepped(jobs, entry_of(job), now, &events);
-    return r;
+    return stepped(jobs, job, now, &events, job_stop(job, now, why, &events));
 }
 
 int jobs_fail(struct jobs *jobs, struct job *job, int64_t now, const char *why)
@@ -420,9 +417,7 @@ int jobs_fail(struct jobs *jobs, struct job *job, int64_t now, const char *why)
     struct job_events events;
 
     account(jobs, job, -1);
-    int r = job_fail(job, now, why, &events);
-    stepped(jobs, entry_of(job), now, &events);
-    return r;
+    return stepped(jobs, job, now, &events, job_fail(job, now, why, &events));
 }
 
 void jobs_remove(struct jobs *jobs, struct job *job, int64_t now, const char *why)
@@ -470,7 +465,7 @@ size_t jobs_run_due(struct jobs *jobs, int64_t now, size_t max)
             struct entry *e = jobs->slots[slots[i]];
             account(jobs, &e->job, -1);
             job_run(&e->job, now, &events);
-            stepped(jobs, e, now, &events);
+            stepped(jobs, &e->job, now, &events, 0);
         }
         steps += n;
     }
