@@ -27,7 +27,7 @@ bench: bench-programs ## measure everything, beside the peers (some minutes)
 bench-quick: bench-programs ## measure what matters most (under a minute)
 	$(BENCH) --quick
 
-bench-check: bench-programs ## assert the ratios that the README promises
+bench-check: bench-programs ## assert the ratios that the scheduler has to keep
 	$(BENCH) --check
 
 .PHONY: bench bench-quick bench-check bench-programs
