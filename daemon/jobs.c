@@ -11,7 +11,7 @@
 #include <sys/param.h>
 
 /* How many jobs are looked at for a similar name. */
-#define NEAREST_MAX 500
+#define NEAREST_MAX 200
 
 /* Jobs that are taken out of the schedule together, to be run one after the other. */
 #define RUN_BATCH  16

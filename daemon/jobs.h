@@ -51,7 +51,7 @@ enum jobs_add_mode {
 struct jobs_add {
     struct job_spec *specs; // taken over on success (zeroed), untouched on failure
     size_t n;
-    size_t leaving; // listed jobs that the caller removes next: they do not count against max_jobs
+    size_t leaving; // live jobs that the caller removes next: they do not count against max_jobs
     enum jobs_add_mode mode;
     enum job_source source;
     uid_t owner;

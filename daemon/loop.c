@@ -10,6 +10,15 @@
 
 static const int caught_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
+/*
+ * The clock goes before everything else that is ready, but not twice in a row: who wants to be woken again within this
+ * time waits in line with the others. Else one job at a microsecond would shut out every client.
+ */
+#define NEAR (50 * NSEC_PER_USEC)
+
+/* Instead of a time in loop::wake_at: the timer has fired, and was not set since. */
+#define FIRED (-1)
+
 #define N_SIGNALS (sizeof caught_signals / sizeof caught_signals[0])
 
 struct caught {
@@ -25,16 +34,45 @@ struct loop {
     clockid_t clock;
     int timer_fd;
     struct watch *timer;
-    int64_t wake_at; // what timer_fd is set to
+    struct event *in_line; // instead of the timer, for a time that is near
+    int64_t wake_at;       // what the timer is set to, or what in_line stands for
+    int64_t woken;         // when hooks.wake was called last
     struct caught signals[N_SIGNALS];
 };
 
+static void set_timer(struct loop *loop, int64_t when)
+{
+    struct itimerspec spec = {0}; // off
+
+    if (when != TIME_NEVER) {
+        spec.it_value.tv_sec = when / NSEC_PER_SEC;
+        spec.it_value.tv_nsec = when % NSEC_PER_SEC;
+    }
+    timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL); // cannot fail on a valid time
+}
+
+/* The timer is not read: setting it takes back that it has expired. */
 static void on_timer(void *ctx, unsigned what)
 {
     struct loop *loop = ctx;
 
-    (void)what; // and the timer is not read: setting it to another time takes back that it has expired
-    loop->hooks.wake(loop->hooks.ctx, loop_now(loop));
+    (void)what;
+    loop->woken = loop_now(loop);
+    loop->wake_at = FIRED;
+    loop->hooks.wake(loop->hooks.ctx, loop->woken);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *ctx)
+{
+    struct loop *loop = ctx;
+
+    (void)fd;
+    if (loop->wake_at == TIME_NEVER || loop->wake_at > loop->woken + NEAR)
+        return; // another time was wished meanwhile, and the timer is set to it
+    if (loop->wake_at <= loop_now(loop))
+        on_timer(loop, (unsigned)what);
+    else
+        set_timer(loop, loop->wake_at);
 }
 
 static void on_signal(void *ctx, unsigned what)
@@ -83,7 +121,8 @@ static int timer_init(struct loop *loop)
     if (loop->timer == NULL)
         return -ENOMEM;
     watch_set_first(loop->timer);
-    return watch_want(loop->timer, WATCH_READ, 0);
+    loop->in_line = event_new(loop->base, -1, 0, on_turn, loop);
+    return loop->in_line == NULL ? -ENOMEM : watch_want(loop->timer, WATCH_READ, 0);
 }
 
 static int signals_init(struct loop *loop)
@@ -112,6 +151,7 @@ int loop_new(enum loop_backend backend, enum loop_clock clock, const struct loop
     loop->clock = clock == CLOCK_KIND_BOOTTIME ? CLOCK_BOOTTIME : CLOCK_MONOTONIC;
     loop->timer_fd = -1;
     loop->wake_at = TIME_NEVER;
+    loop->woken = INT64_MIN / 2;
 
     int r = base_new(backend, &loop->base);
     if (r == 0) {
@@ -135,6 +175,8 @@ void loop_free(struct loop *loop)
     for (size_t i = 0; i < N_SIGNALS; i++)
         watch_free(loop->signals[i].watch);
     watch_free(loop->timer);
+    if (loop->in_line != NULL)
+        event_free(loop->in_line);
     if (loop->timer_fd >= 0)
         close(loop->timer_fd);
     watch_set_free(loop->watches);
@@ -164,18 +206,17 @@ int64_t loop_now(const struct loop *loop)
 
 void loop_wake_at(struct loop *loop, int64_t when)
 {
-    struct itimerspec spec = {0};
-
     if (when < 1)
         when = 1; // zero would turn the timer off
     if (when == loop->wake_at)
         return;
-    if (when != TIME_NEVER) {
-        spec.it_value.tv_sec = when / NSEC_PER_SEC;
-        spec.it_value.tv_nsec = when % NSEC_PER_SEC;
-    }
-    timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL); // cannot fail on a valid time
     loop->wake_at = when;
+    if (when <= loop->woken + NEAR) {
+        set_timer(loop, TIME_NEVER);
+        event_active(loop->in_line, EV_TIMEOUT, 0);
+    } else {
+        set_timer(loop, when);
+    }
 }
 
 struct watch_set *loop_watches(const struct loop *loop)

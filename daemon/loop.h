@@ -36,7 +36,8 @@ int loop_stop(struct loop *loop);
 /* The loop's clock now, in nanoseconds. */
 int64_t loop_now(const struct loop *loop);
 
-/* Call hooks.wake at `when`, replacing the earlier wish; TIME_NEVER: not at all. Costs nothing if it is the same. */
+/* Call hooks.wake at `when` (or when its turn comes, if it was called just before), replacing the earlier wish;
+ * TIME_NEVER: not at all. Costs nothing if it is the same. */
 void loop_wake_at(struct loop *loop, int64_t when);
 
 /* "epoll", "poll" or "select": what libevent uses. */

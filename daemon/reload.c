@@ -134,6 +134,14 @@ static struct job *leaves(const struct jobs *jobs, const struct job_spec *spec)
     return job != NULL && job->source == SOURCE_CONFIG ? job : NULL;
 }
 
+/* Ended jobs give way anyhow. */
+static bool leaves_alive(const struct jobs *jobs, const struct job_spec *spec)
+{
+    const struct job *job = leaves(jobs, spec);
+
+    return job != NULL && !job_ended(job);
+}
+
 int reload_apply(const struct reload_plan *plan, struct jobs *jobs, uid_t owner, int64_t now)
 {
     size_t n = plan->added.n + plan->changed.n, copied = 0, failed;
@@ -142,7 +150,7 @@ int reload_apply(const struct reload_plan *plan, struct jobs *jobs, uid_t owner,
     int r = specs == NULL ? -ENOMEM : 0;
 
     for (size_t i = 0; i < plan->removed.n; i++)
-        add.leaving += leaves(jobs, plan->removed.specs[i]) != NULL;
+        add.leaving += leaves_alive(jobs, plan->removed.specs[i]);
     for (; r == 0 && copied < n; copied++) {
         const struct job_spec *spec =
             copied < plan->added.n ? plan->added.specs[copied] : plan->changed.specs[copied - plan->added.n];

@@ -6,21 +6,26 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
+/* Changes under way that nobody waits for; while there are as many, no further ones begin. */
+#define ORPHANS_MAX 16
+
 /* What a connection is in the middle of: a walk over jobs, or a stream of events. */
 struct stream {
-    struct conn *conn;        // NULL: the caller has gone
-    struct walk *walk;        // NULL: it watches
-    struct varlink_call call; // only its flags
-    json_t *match;            // what it watches; NULL: everything
-    uint64_t lost;            // events that did not fit
-    LIST_ENTRY(stream) link;  // streams::watchers when it watches, streams::orphans when the caller has gone
+    struct conn *conn;               // NULL: the caller has gone
+    struct walk *walk;               // NULL: it watches
+    struct varlink_call call;        // only its flags
+    json_t *match;                   // what it watches; NULL: everything
+    uint64_t lost;                   // events that did not fit
+    LIST_ENTRY(stream) link;         // streams::watchers, when it watches
+    TAILQ_ENTRY(stream) orphan_link; // streams::orphans, when the caller has gone
 };
 
 struct streams {
     struct jobs *jobs;
     const struct loop *loop;
     LIST_HEAD(watchers, stream) watchers;
-    LIST_HEAD(orphans, stream) orphans;
+    TAILQ_HEAD(orphans, stream) orphans; // in the order in which they were left
+    unsigned n_orphans;
 };
 
 static void stream_free(struct stream *st)
@@ -121,6 +126,11 @@ static struct stream *stream_new(const struct request *rq)
 void streams_walk(struct streams *s, const struct request *rq, struct walk_request *request)
 {
     struct walk_error error = {0};
+
+    if (s->n_orphans >= ORPHANS_MAX && request->action != WALK_LIST) {
+        reply_limit(rq, "changes whose caller has left", ORPHANS_MAX);
+        return;
+    }
     struct stream *st = stream_new(rq);
 
     if (st == NULL) {
@@ -267,7 +277,8 @@ void streams_closed(struct streams *s, struct conn *conn)
         return;
     if (st->walk != NULL && walk_has_begun(st->walk)) {
         st->conn = NULL;
-        LIST_INSERT_HEAD(&s->orphans, st, link);
+        TAILQ_INSERT_TAIL(&s->orphans, st, orphan_link);
+        s->n_orphans++;
         return;
     }
     if (st->walk == NULL)
@@ -277,12 +288,12 @@ void streams_closed(struct streams *s, struct conn *conn)
 
 bool streams_busy(const struct streams *s)
 {
-    return !LIST_EMPTY(&s->orphans);
+    return s->n_orphans > 0;
 }
 
 void streams_work(struct streams *s)
 {
-    struct stream *st = LIST_FIRST(&s->orphans);
+    struct stream *st = TAILQ_FIRST(&s->orphans);
     struct wire_clock clock = reply_clock(s->loop);
     struct walk_error error;
     json_t *found = NULL;
@@ -293,7 +304,8 @@ void streams_work(struct streams *s)
     json_decref(found);
     if (r == WALK_AGAIN || r == WALK_SLICE)
         return;
-    LIST_REMOVE(st, link);
+    TAILQ_REMOVE(&s->orphans, st, orphan_link);
+    s->n_orphans--;
     stream_free(st);
 }
 
@@ -305,7 +317,7 @@ struct streams *streams_new(struct jobs *jobs, const struct loop *loop)
     s->jobs = jobs;
     s->loop = loop;
     LIST_INIT(&s->watchers);
-    LIST_INIT(&s->orphans);
+    TAILQ_INIT(&s->orphans);
     return s;
 }
 
@@ -315,8 +327,8 @@ void streams_free(struct streams *s)
 
     if (s == NULL)
         return;
-    for (st = LIST_FIRST(&s->orphans); st != NULL; st = next) {
-        next = LIST_NEXT(st, link);
+    for (st = TAILQ_FIRST(&s->orphans); st != NULL; st = next) {
+        next = TAILQ_NEXT(st, orphan_link);
         stream_free(st);
     }
     free(s);

@@ -1124,3 +1124,28 @@ def test_lock_file_of_somebody_else_is_left_alone(daemon, tmp_path):
                           capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1 and "s.lock: is no lock file of this user" in done.stderr, done.stderr
     assert victim.read_text() == "precious" and (tmp_path / "s.lock").exists()
+
+
+@pytest.mark.parametrize("missed", ["coalesce", "delay", "burst"])
+@pytest.mark.parametrize("interval", ["1ns", "1us", "40us"])
+def test_a_job_that_is_always_due_shuts_nobody_out(daemon, interval, missed):
+    d = daemon()
+    d.add({"kind": "loop", "interval": interval, "missed": missed, "report": "none", "name": "hot"},
+          {"kind": "loop", "interval": "20ms", "count": 20, "name": "beat"})
+    for _ in range(50):
+        assert d.status()["jobs"]["live"] >= 1
+    assert d.wait_for("^finish job=beat").fields["missed"] == "0"
+    assert names(d.call("Stop", {"match": ["hot"]})) == ["hot"]
+
+
+def test_many_who_leave_in_the_middle(daemon):
+    """Changes go on without their callers, in their order, and their number is bounded."""
+    d = daemon()
+    for batch in range(3):
+        d.add(*({**HOUR, "name": f"job-{batch}-{i:03}"} for i in range(1000)))
+    for i in range(60):
+        with d.connect(receive_buffer=4096) as client:
+            client.send("Resume" if i % 2 else "Pause", {"match": ["*"]}, more=True)
+            with contextlib.suppress(VarlinkError):
+                client.receive()
+    wait_until(lambda: len({job["state"] for job in d.list().values()}) == 1)

@@ -263,3 +263,14 @@ def test_log_says_what_needs_a_restart(daemon):
     d.signal(signal.SIGHUP)
     line = d.wait_for("^reload added=")
     assert set(line.fields["restart-needed"].split(",")) == {"backend", "clock"}
+
+
+def test_ended_jobs_that_go_make_no_room_twice(daemon):
+    loop = "[job:{}]\nkind = loop\ninterval = 1h\n"
+    d = daemon("[daemon]\nmax-jobs = 3\n" + loop.format("a") + "[job:b]\nkind = once\n")
+    d.wait_for("^finish job=b")
+    d.add({"kind": "loop", "interval": "1h", "name": "x"})
+    d.config.write_text("[daemon]\nmax-jobs = 3\n" + "".join(loop.format(name) for name in "ace"))
+    with pytest.raises(VarlinkError, match="max-jobs"):
+        d.call("Reload")
+    assert d.list().keys() == {"a", "x"}
