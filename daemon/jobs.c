@@ -381,7 +381,7 @@ struct job *jobs_find(const struct jobs *jobs, const char *name)
 
 int jobs_pause(struct jobs *jobs, struct job *job, int64_t now)
 {
-    struct job_events events;
+    struct job_events events = {0};
 
     account(jobs, job, -1);
     return stepped(jobs, job, now, &events, job_pause(job, now, &events));
@@ -389,7 +389,7 @@ int jobs_pause(struct jobs *jobs, struct job *job, int64_t now)
 
 int jobs_resume(struct jobs *jobs, struct job *job, int64_t now)
 {
-    struct job_events events;
+    struct job_events events = {0};
 
     account(jobs, job, -1);
     return stepped(jobs, job, now, &events, job_resume(job, now, &events));
@@ -397,7 +397,7 @@ int jobs_resume(struct jobs *jobs, struct job *job, int64_t now)
 
 void jobs_reset(struct jobs *jobs, struct job *job, int64_t now)
 {
-    struct job_events events;
+    struct job_events events = {0};
 
     account(jobs, job, -1);
     job_reset(job, now, &events);
@@ -406,7 +406,7 @@ void jobs_reset(struct jobs *jobs, struct job *job, int64_t now)
 
 int jobs_stop(struct jobs *jobs, struct job *job, int64_t now, const char *why)
 {
-    struct job_events events;
+    struct job_events events = {0};
 
     account(jobs, job, -1);
     return stepped(jobs, job, now, &events, job_stop(job, now, why, &events));
@@ -414,7 +414,7 @@ int jobs_stop(struct jobs *jobs, struct job *job, int64_t now, const char *why)
 
 int jobs_fail(struct jobs *jobs, struct job *job, int64_t now, const char *why)
 {
-    struct job_events events;
+    struct job_events events = {0};
 
     account(jobs, job, -1);
     return stepped(jobs, job, now, &events, job_fail(job, now, why, &events));
