@@ -9,11 +9,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define SYSTEM_SOCKET "/run/twisty/control.sock"
-
 #define BUFFER_FIRST (16u << 10)
 
-/* A reply without `more` holds at most 10000 jobs; what is longer than this comes from no twistyd. */
+/* A reply without `more` holds at most 1000 jobs; what is longer than this comes from no twistyd. */
 #define REPLY_MAX (64u << 20)
 
 struct client {
@@ -29,7 +27,7 @@ static bool find_user_socket(char *buf, size_t size)
     const char *dir = getenv("XDG_RUNTIME_DIR");
     if (dir == NULL || dir[0] != '/' || geteuid() == 0)
         return false;
-    int n = snprintf(buf, size, "%s/twisty/control.sock", dir);
+    int n = snprintf(buf, size, "%s/" USER_SOCKET, dir);
     return n > 0 && (size_t)n < size && access(buf, F_OK) == 0;
 }
 

@@ -43,7 +43,7 @@ struct conn {
     bool eof;        // the peer sends no more
     bool finish;     // close when `out` is empty
     bool doomed;     // close as soon as the stack is unwound
-    bool wants_room; // methods ran out of room
+    bool wants_room; // hooks.room is wanted: output was held back, or another turn is
     bool backlog;    // messages were left in `in`: for want of room, or for the next turn
     void *data;
 };

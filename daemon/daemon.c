@@ -10,6 +10,7 @@
 #include "service.h"
 #include "sink.h"
 #include "text.h"
+#include "varlink.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -22,8 +23,6 @@
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
-
-#define SYSTEM_SOCKET "/run/twisty/control.sock"
 
 /* Connections of all users together. */
 #define CONNECTIONS_MAX 512
@@ -440,7 +439,7 @@ static int socket_path(const struct daemon_options *options, char *buf, size_t s
     else if (geteuid() == 0)
         n = snprintf(buf, size, "%s", SYSTEM_SOCKET);
     else if (runtime != NULL && runtime[0] == '/')
-        n = snprintf(buf, size, "%s/twisty/control.sock", runtime);
+        n = snprintf(buf, size, "%s/" USER_SOCKET, runtime);
     else
         return -ENOENT;
     return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;

@@ -32,7 +32,7 @@ struct job {
     uint64_t passed;      // grid points behind it: ticks given + missed
     uint64_t missed;
     int64_t since;                // when it was paused or ended
-    int64_t reported;             // report.c: time of the last tick line, or INT64_MIN
+    int64_t reported;             // report.c: when the span began that has the last tick line, or INT64_MIN
     struct pending_tick *pending; // report.c::pending, NULL when no tick line of this job waits
     char *reason;                 // owned; why it failed, else NULL
 };

@@ -4,6 +4,7 @@
 #include "conf_files.h"
 #include "daemon.h"
 #include "text.h"
+#include "varlink.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,8 +24,8 @@ static const char usage[] =
     "\n"
     "  -c, --config FILE     read FILE and FILE.d/*.conf (default: " INSTALLED_CONFIG ", if it is there)\n"
     "      --check           say what is wrong with the configuration, and do not start\n"
-    "      --socket PATH     the control socket (default: /run/twisty/control.sock as root,\n"
-    "                        else $XDG_RUNTIME_DIR/twisty/control.sock)\n"
+    "      --socket PATH     the control socket (default: " SYSTEM_SOCKET " as root,\n"
+    "                        else $XDG_RUNTIME_DIR/" USER_SOCKET ")\n"
     "      --log-target T    auto, journal, syslog or stderr\n"
     "      --log-level L     emerg, alert, crit, err, warning, notice, info or debug\n"
     "      --backend B       auto, epoll, poll or select\n"

@@ -1,14 +1,15 @@
 #include "varlink.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* A call nests four deep; what nests deeper than this was made to hurt, and is not worth building. */
 #define DEPTH_MAX 32
 
-/* The largest sensible message is a reply with 1000 jobs of 30 members each. */
-#define VALUES_MAX 100000
+/* The largest call adds 1000 jobs of a dozen members each. Replies come from where the caller chose to ask. */
+#define CALL_VALUES_MAX 100000
 
 static int refuse(const char *phrase, const char **why)
 {
@@ -21,9 +22,10 @@ static int refuse(const char *phrase, const char **why)
  * commas first refuses such a message before any of it is built: returns why, or NULL. What is not JSON may pass: the
  * parser sees it next.
  */
-static const char *cost_objection(const char *text, size_t len)
+static const char *cost_objection(const char *text, size_t len, size_t values_max)
 {
-    unsigned depth = 0, values = 0;
+    unsigned depth = 0;
+    size_t values = 0;
     bool quoted = false;
 
     for (size_t i = 0; i < len; i++) {
@@ -36,7 +38,7 @@ static const char *cost_objection(const char *text, size_t len)
             depth += c != ',';
             if (depth > DEPTH_MAX)
                 return "it is nested too deep";
-            if (++values > VALUES_MAX)
+            if (++values > values_max)
                 return "it has too many values";
         } else if (!quoted && (c == '}' || c == ']') && depth > 0) {
             depth--;
@@ -45,11 +47,11 @@ static const char *cost_objection(const char *text, size_t len)
     return NULL;
 }
 
-static int parse_object(const char *text, size_t len, json_t **out, const char **why)
+static int parse_object(const char *text, size_t len, size_t values_max, json_t **out, const char **why)
 {
     json_error_t error;
 
-    const char *objection = cost_objection(text, len);
+    const char *objection = cost_objection(text, len, values_max);
     if (objection != NULL)
         return refuse(objection, why);
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
@@ -117,7 +119,7 @@ int varlink_parse_call(const char *text, size_t len, struct varlink_call *out, c
 {
     struct varlink_call call = {0};
 
-    int r = parse_object(text, len, &call.root, why);
+    int r = parse_object(text, len, CALL_VALUES_MAX, &call.root, why);
     if (r == 0)
         r = read_call(&call, why);
     if (r < 0) {
@@ -152,7 +154,7 @@ int varlink_parse_reply(const char *text, size_t len, struct varlink_reply *out,
 {
     struct varlink_reply reply = {0};
 
-    int r = parse_object(text, len, &reply.root, why);
+    int r = parse_object(text, len, SIZE_MAX, &reply.root, why);
     if (r == 0)
         r = read_reply(&reply, why);
     if (r < 0) {

@@ -18,6 +18,10 @@
 #define VARLINK_SERVICE  "org.varlink.service"
 #define TWISTY_INTERFACE "io.twisty.Control"
 
+/* Where the control socket is: below $XDG_RUNTIME_DIR for an ordinary user's daemon. */
+#define USER_SOCKET   "twisty/control.sock"
+#define SYSTEM_SOCKET "/run/" USER_SOCKET
+
 enum { VARLINK_MORE = 1, VARLINK_ONEWAY = 2, VARLINK_UPGRADE = 4 };
 
 struct varlink_call {

@@ -127,6 +127,30 @@ static void deep_nesting_is_refused(void **state)
     varlink_call_clear(&call);
 }
 
+/* A call must not cost much more than its text; a reply may hold the names of a million jobs. */
+static void many_values_are_for_replies(void **state)
+{
+    static const char head[] = "{\"parameters\":{\"x\":[", tail[] = "0]},\"method\":\"a.b.C\"}";
+    const size_t values = 150000, len = sizeof head - 1 + 2 * values + sizeof tail - 1;
+    char *text = malloc(len), *p = text;
+    struct varlink_reply reply;
+    struct varlink_call call;
+    const char *why = "";
+
+    (void)state;
+    assert_non_null(text);
+    p = mempcpy(p, head, sizeof head - 1);
+    for (size_t i = 0; i < values; i++)
+        p = mempcpy(p, "0,", 2);
+    memcpy(p, tail, sizeof tail - 1);
+    assert_int_equal(varlink_parse_call(text, len, &call, &why), -EINVAL);
+    assert_string_equal(why, "it has too many values");
+    assert_int_equal(varlink_parse_reply(text, len, &reply, &why), 0);
+    assert_int_equal(json_array_size(json_object_get(reply.parameters, "x")), values + 1);
+    varlink_reply_clear(&reply);
+    free(text);
+}
+
 static void replies_are_read(void **state)
 {
     struct varlink_reply reply;
@@ -285,15 +309,11 @@ static void random_damage_does_no_harm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_are_read),
-        cmocka_unit_test(what_is_no_call_is_refused),
-        cmocka_unit_test(deep_nesting_is_refused),
-        cmocka_unit_test(replies_are_read),
-        cmocka_unit_test(what_is_no_reply_is_refused),
-        cmocka_unit_test(messages_are_written),
-        cmocka_unit_test(parameters_are_taken_over),
-        cmocka_unit_test(random_texts_survive),
-        cmocka_unit_test(random_damage_does_no_harm),
+        cmocka_unit_test(calls_are_read),          cmocka_unit_test(what_is_no_call_is_refused),
+        cmocka_unit_test(deep_nesting_is_refused), cmocka_unit_test(many_values_are_for_replies),
+        cmocka_unit_test(replies_are_read),        cmocka_unit_test(what_is_no_reply_is_refused),
+        cmocka_unit_test(messages_are_written),    cmocka_unit_test(parameters_are_taken_over),
+        cmocka_unit_test(random_texts_survive),    cmocka_unit_test(random_damage_does_no_harm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
