@@ -16,7 +16,7 @@ static const int caught_signals[] = {SIGTERM, SIGINT, SIGHUP};
  */
 #define NEAR (50 * NSEC_PER_USEC)
 
-/* Instead of a time in loop::wake_at: the timer has fired, and was not set since. */
+/* Instead of a time in loop::timer_at and wake_at: it has come, and no other was set since. */
 #define FIRED (-1)
 
 #define N_SIGNALS (sizeof caught_signals / sizeof caught_signals[0])
@@ -35,7 +35,8 @@ struct loop {
     int timer_fd;
     struct watch *timer;
     struct event *in_line; // instead of the timer, for a time that is near
-    int64_t wake_at;       // what the timer is set to, or what in_line stands for
+    int64_t timer_at;      // what the timer is set to; TIME_NEVER: it is off
+    int64_t wake_at;       // what was wished for last
     int64_t woken;         // when hooks.wake was called last
     struct caught signals[N_SIGNALS];
 };
@@ -44,11 +45,21 @@ static void set_timer(struct loop *loop, int64_t when)
 {
     struct itimerspec spec = {0}; // off
 
+    if (when == loop->timer_at)
+        return;
+    loop->timer_at = when;
     if (when != TIME_NEVER) {
         spec.it_value.tv_sec = when / NSEC_PER_SEC;
         spec.it_value.tv_nsec = when % NSEC_PER_SEC;
     }
     timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL); // cannot fail on a valid time
+}
+
+static void wake(struct loop *loop)
+{
+    loop->woken = loop_now(loop);
+    loop->wake_at = FIRED;
+    loop->hooks.wake(loop->hooks.ctx, loop->woken);
 }
 
 /* The timer is not read: setting it takes back that it has expired. */
@@ -57,9 +68,8 @@ static void on_timer(void *ctx, unsigned what)
     struct loop *loop = ctx;
 
     (void)what;
-    loop->woken = loop_now(loop);
-    loop->wake_at = FIRED;
-    loop->hooks.wake(loop->hooks.ctx, loop->woken);
+    loop->timer_at = FIRED;
+    wake(loop);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *ctx)
@@ -67,10 +77,11 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx)
     struct loop *loop = ctx;
 
     (void)fd;
+    (void)what;
     if (loop->wake_at == TIME_NEVER || loop->wake_at > loop->woken + NEAR)
         return; // another time was wished meanwhile, and the timer is set to it
     if (loop->wake_at <= loop_now(loop))
-        on_timer(loop, (unsigned)what);
+        wake(loop);
     else
         set_timer(loop, loop->wake_at);
 }
@@ -150,6 +161,7 @@ int loop_new(enum loop_backend backend, enum loop_clock clock, const struct loop
     loop->hooks = *hooks;
     loop->clock = clock == CLOCK_KIND_BOOTTIME ? CLOCK_BOOTTIME : CLOCK_MONOTONIC;
     loop->timer_fd = -1;
+    loop->timer_at = TIME_NEVER;
     loop->wake_at = TIME_NEVER;
     loop->woken = INT64_MIN / 2;
 
