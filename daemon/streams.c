@@ -294,12 +294,12 @@ bool streams_busy(const struct streams *s)
 void streams_work(struct streams *s)
 {
     struct stream *st = TAILQ_FIRST(&s->orphans);
-    struct wire_clock clock = reply_clock(s->loop);
     struct walk_error error;
     json_t *found = NULL;
 
     if (st == NULL)
         return;
+    struct wire_clock clock = reply_clock(s->loop);
     int r = walk_step(st->walk, &clock, &found, &error);
     json_decref(found);
     if (r == WALK_AGAIN || r == WALK_SLICE)
