@@ -11,8 +11,6 @@
 #define SLICE_LOOKS 4096
 #define SLICE_JOBS  64
 
-enum fit { FITS_NOT, FITS_GLOB, FITS_NAME };
-
 struct walk {
     struct jobs *jobs;
     struct walk_request request;
@@ -137,31 +135,31 @@ static bool next_job(struct walk *walk, struct job **job)
 }
 
 /* Does a match mean this job? Notes the globs that do; they may not be asked at all. */
-static enum fit fits_match(struct walk *walk, const char *name, bool ask_globs)
+static bool fits_match(struct walk *walk, const char *name, bool ask_globs)
 {
     bool everything = walk->request.action == WALK_LIST && json_array_size(walk->request.match) == 0;
-    enum fit fit = everything && ask_globs ? FITS_GLOB : FITS_NOT;
+    bool fit = everything && ask_globs;
 
     if (walk->by_name)
-        return FITS_NAME;
+        return true;
     for (size_t i = 0; ask_globs && i < walk->n_globs; i++)
         if (glob_match(walk->globs[i], name)) {
             walk->fitted[i] = true;
-            fit = FITS_GLOB;
+            fit = true;
         }
-    return json_object_get(walk->names, name) != NULL ? FITS_NAME : fit;
+    return fit || json_object_get(walk->names, name) != NULL;
 }
 
 /* Is the job one that the call is about? Globs leave out ended jobs, unless those are asked for. */
-static enum fit fits(struct walk *walk, const struct job *job, int64_t now)
+static bool fits(struct walk *walk, const struct job *job, int64_t now)
 {
     const struct walk_request *request = &walk->request;
     bool with_ended = request->all || request->states != 0 || request->action == WALK_REMOVE;
 
     if (request->states != 0 && (request->states >> job_state_at(job, now) & 1) == 0)
-        return FITS_NOT;
+        return false;
     if (request->ended_only && !job_ended(job))
-        return FITS_NOT;
+        return false;
     return fits_match(walk, job->spec.name, with_ended || !job_ended(job));
 }
 
@@ -263,7 +261,7 @@ int walk_step(struct walk *walk, const struct wire_clock *clock, json_t **found,
             *found = take_found(walk);
             return WALK_DONE;
         }
-        if (job == NULL || fits(walk, job, clock->now) == FITS_NOT)
+        if (job == NULL || !fits(walk, job, clock->now))
             continue;
         int r = visit(walk, job, clock, error);
         if (r < 0)
