@@ -6,6 +6,7 @@
 #include "loop.h"
 #include "methods.h"
 #include "reload.h"
+#include "reply.h"
 #include "report.h"
 #include "service.h"
 #include "sink.h"
@@ -60,11 +61,10 @@ struct daemon {
 
 static void time_of_day(const struct daemon *d, int64_t when, char *buf, size_t size)
 {
-    struct timespec now;
+    const struct wire_clock clock = reply_clock(d->loop);
+    time_t t = (time_t)(wire_usec(&clock, when) / (NSEC_PER_SEC / NSEC_PER_USEC));
     struct tm tm;
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    time_t t = (time_t)(((int64_t)now.tv_sec * NSEC_PER_SEC + now.tv_nsec + when - loop_now(d->loop)) / NSEC_PER_SEC);
     if (localtime_r(&t, &tm) == NULL || strftime(buf, size, "%Y-%m-%d %H:%M:%S", &tm) == 0)
         snprintf(buf, size, "?");
 }
@@ -195,15 +195,6 @@ static void apply_options(const struct daemon_options *options, struct daemon_se
         settings->backend = *options->backend;
 }
 
-static void apply_settings(struct daemon *d)
-{
-    const struct daemon_settings *settings = &d->config->daemon;
-
-    jobs_configure(d->jobs, settings->max_jobs, settings->keep_ended);
-    report_configure(d->report, &(struct report_config){settings->log_level, settings->report_limit});
-    control_configure(d->control, settings->max_connections);
-}
-
 /* Take over a configuration that is right in itself. On success the daemon owns it. */
 static int take_config(struct daemon *d, struct config *config, struct reload_plan *plan, struct reload_result *out)
 {
@@ -227,9 +218,10 @@ static int take_config(struct daemon *d, struct config *config, struct reload_pl
                        config->daemon.max_jobs);
         return -EINVAL;
     }
+    report_configure(d->report, &(struct report_config){config->daemon.log_level, config->daemon.report_limit});
+    control_configure(d->control, config->daemon.max_connections);
     config_free(d->config);
     d->config = config;
-    apply_settings(d);
     return 0;
 }
 
@@ -358,9 +350,8 @@ static void on_room(void *ctx, struct conn *conn)
 
 static char *on_refusal(void *ctx, uint32_t max_connections_uid, size_t *len)
 {
-    const struct daemon *d = ctx;
-
-    return methods_refusal(d->methods, max_connections_uid, len);
+    (void)ctx;
+    return methods_refusal(max_connections_uid, len);
 }
 
 static void on_closed(void *ctx, struct conn *conn)

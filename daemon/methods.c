@@ -532,9 +532,8 @@ void methods_work(struct methods *m)
     streams_work(m->streams);
 }
 
-char *methods_refusal(void *ctx, uint32_t max_connections_uid, size_t *len)
+char *methods_refusal(uint32_t max_connections_uid, size_t *len)
 {
-    (void)ctx;
     return varlink_encode_error(
         TWISTY_INTERFACE ".LimitReached",
         json_pack("{s:s, s:I}", "limit", "max-connections", "value", (json_int_t)max_connections_uid), len);

@@ -45,13 +45,15 @@ void methods_serve(struct methods *m, struct control *control);
 void methods_message(void *methods, struct conn *conn, const char *text, size_t len);
 void methods_room(void *methods, struct conn *conn);
 void methods_closed(void *methods, struct conn *conn);
-char *methods_refusal(void *methods, uint32_t max_connections_uid, size_t *len);
 
 /*
  * Changes whose caller has gone in the middle go on nevertheless: are there any, and do one slice of one.
  */
 bool methods_busy(const struct methods *m);
 void methods_work(struct methods *m);
+
+/* The message for a connection that is one too many, NUL included: malloc'd, NULL when there is no memory. */
+char *methods_refusal(uint32_t max_connections_uid, size_t *len);
 
 /* Tell those who watch. */
 void methods_job_event(struct methods *m, const struct job *job, const struct job_event *ev);
