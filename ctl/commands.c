@@ -149,9 +149,26 @@ static json_t *job_spec(const struct invocation *inv)
     return spec;
 }
 
-enum ctl_status command_add(struct session *session)
+/* A call whose one reply is a member of this type, to be printed. */
+static enum ctl_status call_and_print(struct session *session, const char *method, json_t *parameters, const char *key,
+                                      json_type type, void (*print)(struct output *out, const json_t *value))
 {
     struct varlink_reply reply;
+
+    enum ctl_status status = call(session, method, parameters, &reply);
+    if (status != CTL_DONE)
+        return status;
+    const json_t *value = reply_member(&reply, key);
+    if (value != NULL && json_typeof(value) == type)
+        print(&session->out, value);
+    else
+        status = say_bad_reply(session);
+    varlink_reply_clear(&reply);
+    return status;
+}
+
+enum ctl_status command_add(struct session *session)
+{
     json_t *jobs = json_array();
 
     if (json_array_append_new(jobs, job_spec(session->inv)) < 0) {
@@ -161,15 +178,7 @@ enum ctl_status command_add(struct session *session)
     json_t *parameters = with_value(json_object(), "jobs", jobs);
     parameters = with_flag(parameters, "ifAbsent", given(session, OPTION_IF_ABSENT));
     parameters = with_flag(parameters, "replace", given(session, OPTION_REPLACE));
-    enum ctl_status status = call(session, "Add", parameters, &reply);
-    if (status != CTL_DONE)
-        return status;
-    if (json_is_array(reply_member(&reply, "jobs")))
-        session->out.ops->added(&session->out, reply_member(&reply, "jobs"));
-    else
-        status = say_bad_reply(session);
-    varlink_reply_clear(&reply);
-    return status;
+    return call_and_print(session, "Add", parameters, "jobs", JSON_ARRAY, session->out.ops->added);
 }
 
 static json_t *with_states(json_t *parameters, unsigned states)
@@ -238,8 +247,8 @@ enum ctl_status command_show(struct session *session)
 }
 
 /*
- * The daemon goes on only as long as there is somebody who takes its slices: a reader of our output who has gone, or a
- * full disk, must not leave the half of the jobs as they were.
+ * All slices are read, also when the reader of our output has gone or the disk is full: whether the daemon did it all
+ * is for the exit status to say.
  */
 static enum ctl_status steer(struct session *session, json_t *parameters, bool removed)
 {
@@ -280,18 +289,9 @@ enum ctl_status command_remove(struct session *session)
 
 enum ctl_status command_status(struct session *session)
 {
-    struct varlink_reply reply;
+    json_t *parameters = with_flag(json_object(), "loop", given(session, OPTION_LOOP));
 
-    enum ctl_status status =
-        call(session, "Status", with_flag(json_object(), "loop", given(session, OPTION_LOOP)), &reply);
-    if (status != CTL_DONE)
-        return status;
-    if (json_is_object(reply_member(&reply, "status")))
-        session->out.ops->status(&session->out, reply_member(&reply, "status"));
-    else
-        status = say_bad_reply(session);
-    varlink_reply_clear(&reply);
-    return status;
+    return call_and_print(session, "Status", parameters, "status", JSON_OBJECT, session->out.ops->status);
 }
 
 /* Prints the next event. *more is false after the last. */
