@@ -536,15 +536,21 @@ static void other_lines_are_not_limited_and_stay_in_order(void **state)
     expect_line(f, "tick job=tea id=1 left=5 count=5");
 }
 
+/* A job whose first tick is written, and whose second one is over the limit. */
+static void start_and_keep_a_tick(struct fixture *f, struct job *job)
+{
+    configure(f, LOG_INFO, 1);
+    start(f, job, spec_of(JOB_LOOP, "a", COUNT_FOREVER, "1"));
+    tick(f, job, 1, f->now);
+    tick(f, job, 2, f->now);
+}
+
 static void no_limit_any_more(void **state)
 {
     struct fixture *f = *state;
     struct job job;
 
-    configure(f, LOG_INFO, 1);
-    start(f, &job, spec_of(JOB_LOOP, "a", COUNT_FOREVER, "1"));
-    tick(f, &job, 1, f->now);
-    tick(f, &job, 2, f->now);
+    start_and_keep_a_tick(f, &job);
     assert_true(take_line(f) && take_line(f));
     expect_nothing(f);
     configure(f, LOG_INFO, 0);
@@ -706,10 +712,7 @@ static void freed_with_ticks_kept(void **state)
     struct fixture *f = *state;
     struct job job;
 
-    configure(f, LOG_INFO, 1);
-    start(f, &job, spec_of(JOB_LOOP, "a", COUNT_FOREVER, "1"));
-    tick(f, &job, 1, f->now);
-    tick(f, &job, 2, f->now);
+    start_and_keep_a_tick(f, &job);
     assert_non_null(job.pending);
     report_free(f->report);
     f->report = NULL;
