@@ -7,27 +7,32 @@ ifneq ($(filter bench%,$(MAKECMDGOALS)),)
 can_include = $(shell echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
 BENCH_PEERS := libevent $(if $(call can_include,uv.h),libuv) $(if $(call can_include,ev.h),libev)
 endif
-BENCH_BIN := $(patsubst %,$(B)/bench/timers_%,sched $(BENCH_PEERS))
+BENCH_PROGRAMS := $(patsubst %,timers_%,sched $(BENCH_PEERS))
 BENCH := TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -B tests/bench/bench.py
 
-$(B)/bench/timers_libevent: BENCH_LIBS := -levent_core
-$(B)/bench/timers_libuv: BENCH_LIBS := -luv
-$(B)/bench/timers_libev: BENCH_LIBS := -lev
+$(B)/bench/%_libevent: BENCH_LIBS := -levent_core
+$(B)/bench/%_libuv: BENCH_LIBS := -luv
+$(B)/bench/%_libev: BENCH_LIBS := -lev
 
+# A program is one file with what it shares with others.
 $(B)/bench/timers_%: tests/bench/timers_%.c tests/bench/timers.c tests/bench/virtual_clock.c $(LIB) \
-		$(wildcard tests/bench/*.h) tests/unit/random.h daemon/sched.h
+		$(wildcard tests/bench/*.h) tests/unit/random.h
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIB) $(BENCH_LIBS)
 
-bench-programs: $(BENCH_BIN)
+$(B)/bench/%: tests/bench/%.c $(LIB) $(wildcard tests/bench/*.h) tests/unit/random.h
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(PKG_LIBS) $(BENCH_LIBS)
 
-bench: bench-programs ## measure everything, beside the peers (some minutes)
+bench-programs: all $(patsubst %,$(B)/bench/%,$(BENCH_PROGRAMS))
+
+bench: bench-programs ## measure everything, beside the peers (under ten minutes)
 	$(BENCH)
 
 bench-quick: bench-programs ## measure what matters most (under a minute)
 	$(BENCH) --quick
 
-bench-check: bench-programs ## assert the ratios that the scheduler has to keep
+bench-check: bench-programs ## assert what the figures have to keep, ratios and instruction counts
 	$(BENCH) --check
 
 .PHONY: bench bench-quick bench-check bench-programs
