@@ -458,6 +458,17 @@ static void put_counts(const json_t *status)
                      number_or_zero(status, "missed"));
 }
 
+static void put_lateness(const json_t *lateness)
+{
+    if (!json_is_object(lateness))
+        return;
+    put_key("lateness");
+    put_span("half within ", number_or_zero(lateness, "p50Nsec"));
+    put_span(", 99 of 100 within ", number_or_zero(lateness, "p99Nsec"));
+    put_span(", at most ", number_or_zero(lateness, "maxNsec"));
+    putchar('\n');
+}
+
 static void put_log_fields(const json_t *status)
 {
     put_key("log");
@@ -493,6 +504,7 @@ static void put_status(struct output *out, const json_t *status)
     put_field("clock", text_of(status, "clock"));
     put_log_fields(status);
     put_counts(status);
+    put_lateness(json_object_get(status, "lateness"));
     put_next(status, text_of(status, "nextName"));
     put_field_format("clients", "%" PRId64, number_or_zero(status, "connections"));
     put_field("exits", is_true(status, "exitWhenDone") ? "when every job has ended" : "when it is told to");

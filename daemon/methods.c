@@ -255,18 +255,26 @@ static json_t *status_next(const struct methods *m, const struct wire_clock *clo
                      "nextNsec", (json_int_t)(due - clock->now));
 }
 
+static json_t *status_lateness(const struct lateness *lateness)
+{
+    if (lateness->n == 0)
+        return json_null();
+    return json_pack("{s:I, s:I, s:I}", "p50Nsec", (json_int_t)lateness_within(lateness, 50), "p99Nsec",
+                     (json_int_t)lateness_within(lateness, 99), "maxNsec", (json_int_t)lateness->max);
+}
+
 static json_t *status_daemon(const struct methods *m, const struct wire_clock *clock)
 {
     struct daemon_status daemon;
 
     m->hooks.status(m->hooks.ctx, &daemon);
-    return json_pack("{s:s, s:i, s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:b, s:I, s:I, s:I}", "version", TWISTY_VERSION,
-                     "pid", (int)getpid(), "startUsec", (json_int_t)wire_usec(clock, daemon.start), "uptimeNsec",
-                     (json_int_t)(clock->now - daemon.start), "backend", loop_backend(m->loop), "clock", daemon.clock,
-                     "logTarget", daemon.log_target, "configuration", wire_text(daemon.configuration), "socket",
-                     wire_text(control_path(m->control)), "exitWhenDone", daemon.exit_when_done, "suppressed",
-                     (json_int_t)daemon.suppressed, "logLost", (json_int_t)daemon.log_lost, "connections",
-                     (json_int_t)control_connections(m->control));
+    return json_pack("{s:s, s:i, s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:b, s:o, s:I, s:I, s:I}", "version",
+                     TWISTY_VERSION, "pid", (int)getpid(), "startUsec", (json_int_t)wire_usec(clock, daemon.start),
+                     "uptimeNsec", (json_int_t)(clock->now - daemon.start), "backend", loop_backend(m->loop), "clock",
+                     daemon.clock, "logTarget", daemon.log_target, "configuration", wire_text(daemon.configuration),
+                     "socket", wire_text(control_path(m->control)), "exitWhenDone", daemon.exit_when_done, "lateness",
+                     status_lateness(daemon.lateness), "suppressed", (json_int_t)daemon.suppressed, "logLost",
+                     (json_int_t)daemon.log_lost, "connections", (json_int_t)control_connections(m->control));
 }
 
 static void status(struct methods *m, const struct request *rq)

@@ -9,6 +9,7 @@
 
 #include "control.h"
 #include "jobs.h"
+#include "lateness.h"
 #include "loop.h"
 #include "reload.h"
 
@@ -23,6 +24,7 @@ struct daemon_status {
     int64_t start; // of the loop's clock
     uint64_t suppressed;
     uint64_t log_lost;
+    const struct lateness *lateness; // of all ticks
 };
 
 struct methods_hooks {

@@ -346,6 +346,20 @@ def test_status(daemon):
     assert daemon().status()["configuration"] is None
 
 
+def test_status_tells_how_late_ticks_came(daemon):
+    d = daemon()
+    assert d.status()["lateness"] is None
+    d.add({"kind": "loop", "rate": "50", "name": "often"})
+    d.wait_for("^tick job=often .*tick=5")
+    before = d.status()["lateness"]
+    assert 0 < before["p50Nsec"] <= before["p99Nsec"] <= before["maxNsec"]
+    with d.stalled(0.5):
+        pass
+    d.wait_for("^tick job=often .*missed=")
+    after = d.status()["lateness"]
+    assert before["p50Nsec"] < 480 * 10**6 < after["maxNsec"], "the tick that was due first while it was stopped"
+
+
 def test_watch_tells_everything_that_happens_to_what_it_matches(daemon):
     d = daemon()
     with d.connect() as client:

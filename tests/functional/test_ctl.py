@@ -531,6 +531,7 @@ STATUS = {
     "clock": "monotonic", "logTarget": "journal", "configuration": None, "socket": "/run/twisty/control.sock",
     "exitWhenDone": True, "jobs": {"listed": 5, "live": 3, "foreground": 2, "paused": 1, "ever": 12}, "ticks": 1234,
     "missed": 2, "suppressed": 3, "logLost": 4, "connections": 1, "nextName": "tea",
+    "lateness": {"p50Nsec": 41_234, "p99Nsec": 1_034_567, "maxNsec": 2_500_000_000},
     "nextUsec": 1_700_000_000_000_000, "nextNsec": 1_200_000_000, "loop": None,
 }
 
@@ -546,11 +547,18 @@ clock       monotonic
 log         journal, 3 ticks suppressed, 4 lines lost
 jobs        3 live (2 in the foreground, 1 paused), 5 listed, 12 since the start
 ticks       1234, 2 missed
+lateness    half within 41.2us, 99 of 100 within 1.03ms, at most 2.5s
 next        tea in 1.2s, at 2023-11-14 22:13:20
 clients     1
 exits       when every job has ended
 """, "")
     assert fake.calls[0]["parameters"] == {}
+
+
+def test_status_of_a_daemon_that_has_had_no_tick(fake):
+    fake.replies["Status"] = [result(status={**STATUS, "ticks": 0, "lateness": None})]
+    status, out, _ = run_on(fake, "status")
+    assert status == 0 and "lateness" not in out
 
 
 def test_status_loop(fake):
