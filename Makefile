@@ -33,7 +33,7 @@ CTL_LIBS = $(shell pkg-config --libs $(CTL_PACKAGES))
 
 # Everything but the two main.c is a library that the tests link.
 DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
-SHARED_SRC := daemon/quantity.c daemon/text.c daemon/spec.c daemon/varlink.c
+SHARED_SRC := daemon/quantity.c daemon/text.c daemon/spec.c daemon/emit.c daemon/varlink.c
 CTL_SRC := $(filter-out ctl/main.c,$(wildcard ctl/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 SIM_SRC := $(wildcard tests/unit/sim_*.c)

@@ -44,22 +44,38 @@ struct method {
 
 static void get_info(struct methods *m, const struct request *rq)
 {
+    struct emit e = {0};
+
     (void)m;
-    reply(rq, json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "twisty", "product", "twistyd", "version",
-                        TWISTY_VERSION, "url", "man:twistyd(8)", "interfaces", VARLINK_SERVICE, TWISTY_INTERFACE));
+    varlink_begin_reply(&e);
+    emit_text(&e, "vendor", "twisty");
+    emit_text(&e, "product", "twistyd");
+    emit_text(&e, "version", TWISTY_VERSION);
+    emit_text(&e, "url", "man:twistyd(8)");
+    emit_open(&e, "interfaces", '[');
+    emit_text(&e, NULL, VARLINK_SERVICE);
+    emit_text(&e, NULL, TWISTY_INTERFACE);
+    emit_close(&e, ']');
+    reply(rq, &e);
 }
 
 static void get_interface_description(struct methods *m, const struct request *rq)
 {
-    const char *name = json_string_value(request_param(rq, "interface"));
+    const char *name = json_string_value(request_param(rq, "interface")), *description = NULL;
+    struct emit e = {0};
 
     (void)m;
     if (strcmp(name, VARLINK_SERVICE) == 0)
-        reply(rq, json_pack("{s:s}", "description", interface_org_varlink_service));
+        description = interface_org_varlink_service;
     else if (strcmp(name, TWISTY_INTERFACE) == 0)
-        reply(rq, json_pack("{s:s}", "description", interface_io_twisty_control));
-    else
-        reply_error(rq, VARLINK_SERVICE ".InterfaceNotFound", json_pack("{s:s}", "interface", name));
+        description = interface_io_twisty_control;
+    if (description == NULL) {
+        reply_error(rq, VARLINK_SERVICE ".InterfaceNotFound", "interface", name);
+        return;
+    }
+    varlink_begin_reply(&e);
+    emit_text(&e, "description", description);
+    reply(rq, &e);
 }
 
 /* Add */
@@ -69,6 +85,17 @@ static void clear_specs(struct job_spec *specs, size_t n)
     for (size_t i = 0; specs != NULL && i < n; i++)
         spec_clear(&specs[i]);
     free(specs);
+}
+
+static void reply_invalid_job(const struct request *rq, size_t index, const char *field, const char *reason)
+{
+    struct emit e = {0};
+
+    varlink_begin_error(&e, TWISTY_INTERFACE ".InvalidJob");
+    emit_int(&e, "index", (int64_t)index);
+    emit_text(&e, "field", field);
+    emit_text(&e, "reason", reason);
+    reply(rq, &e);
 }
 
 /* jobs[i] of the call as a spec. On -EINVAL and -ERANGE the error has been replied. */
@@ -84,8 +111,7 @@ static int read_spec(struct methods *m, const struct request *rq, size_t i, stru
         field = spec_keys[error.key].json;
     }
     if (r == -EINVAL || r == -ERANGE)
-        reply_error(rq, TWISTY_INTERFACE ".InvalidJob",
-                    json_pack("{s:I, s:s, s:s}", "index", (json_int_t)i, "field", field, "reason", error.why));
+        reply_invalid_job(rq, i, field, error.why);
     spec_draft_clear(&draft);
     return r;
 }
@@ -103,14 +129,14 @@ static bool may_take_name(const struct methods *m, const struct request *rq, con
 static void reply_added(struct methods *m, const struct request *rq, struct job **jobs, size_t n)
 {
     struct wire_clock clock = reply_clock(m->loop);
-    json_t *array = json_array();
+    struct emit e = {0};
 
-    for (size_t i = 0; array != NULL && i < n; i++)
-        if (json_array_append_new(array, wire_job(jobs[i], &clock)) < 0) {
-            json_decref(array);
-            array = NULL;
-        }
-    reply(rq, json_pack("{s:o}", "jobs", array));
+    varlink_begin_reply(&e);
+    emit_open(&e, "jobs", '[');
+    for (size_t i = 0; i < n; i++)
+        wire_job(&e, jobs[i], &clock);
+    emit_close(&e, ']');
+    reply(rq, &e);
 }
 
 static void add_specs(struct methods *m, const struct request *rq, struct job_spec *specs, size_t n)
@@ -124,7 +150,7 @@ static void add_specs(struct methods *m, const struct request *rq, struct job_sp
     if (r == 0)
         reply_added(m, rq, jobs, n);
     else if (r == -EEXIST)
-        reply_error(rq, TWISTY_INTERFACE ".JobExists", json_pack("{s:s}", "name", specs[failed].name));
+        reply_error(rq, TWISTY_INTERFACE ".JobExists", "name", specs[failed].name);
     else if (r == -ENOSPC)
         reply_limit(rq, "max-jobs", (int)jobs_max(m->jobs));
     else
@@ -144,7 +170,7 @@ static void add(struct methods *m, const struct request *rq)
     int r = specs == NULL ? -ENOMEM : 0;
 
     if (request_flag(rq, "replace") && request_flag(rq, "ifAbsent")) {
-        reply_error(rq, VARLINK_SERVICE ".InvalidParameter", json_pack("{s:s}", "parameter", "replace"));
+        reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", "replace");
         r = -EINVAL;
     }
     for (size_t i = 0; r == 0 && i < n; i++) {
@@ -172,7 +198,7 @@ static void list(struct methods *m, const struct request *rq)
     json_array_foreach (states, i, word) {
         enum job_state state;
         if (!job_state_parse(json_string_value(word), &state)) {
-            reply_error(rq, VARLINK_SERVICE ".InvalidParameter", json_pack("{s:s}", "parameter", "states"));
+            reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", "states");
             return;
         }
         request.states |= 1U << state;
@@ -213,101 +239,143 @@ static void watch(struct methods *m, const struct request *rq)
 
 /* Status */
 
-static void add_loop_source(void *ctx, const char *purpose, const char *detail, int number, unsigned what)
+static void emit_loop_source(void *ctx, const char *purpose, const char *detail, int number, unsigned what)
 {
     static const struct {
         unsigned bit;
         const char *word;
     } words[] = {{WATCH_READ, "read"}, {WATCH_WRITE, "write"}, {WATCH_TIMEOUT, "timeout"}, {WATCH_SIGNAL, "signal"}};
-    json_t *waits_for = json_array();
+    struct emit *e = ctx;
 
+    emit_open(e, NULL, '{');
+    emit_text(e, "purpose", purpose);
+    emit_text(e, "detail", detail);
+    if (number < 0)
+        emit_null(e, "number");
+    else
+        emit_int(e, "number", number);
+    emit_open(e, "waitsFor", '[');
     for (size_t i = 0; i < ARRAY_SIZE(words); i++)
         if ((what & words[i].bit) != 0)
-            json_array_append_new(waits_for, json_string(words[i].word));
-    json_array_append_new(ctx, json_pack("{s:s, s:s?, s:o, s:o}", "purpose", purpose, "detail", detail, "number",
-                                         number < 0 ? json_null() : json_integer(number), "waitsFor", waits_for));
+            emit_text(e, NULL, words[i].word);
+    emit_close(e, ']');
+    emit_close(e, '}');
 }
 
-static json_t *status_loop(const struct methods *m)
+static void emit_counts(struct emit *e, const struct jobs_counts *counts)
 {
-    json_t *sources = json_array();
-
-    if (sources != NULL)
-        watch_describe(loop_watches(m->loop), add_loop_source, sources);
-    return sources;
+    emit_open(e, "jobs", '{');
+    emit_int(e, "listed", counts->listed);
+    emit_int(e, "live", counts->live);
+    emit_int(e, "foreground", counts->foreground);
+    emit_int(e, "paused", counts->paused);
+    emit_int(e, "ever", (int64_t)counts->ever);
+    emit_close(e, '}');
+    emit_int(e, "ticks", (int64_t)counts->ticks);
+    emit_int(e, "missed", (int64_t)counts->missed);
 }
 
-static json_t *status_counts(const struct jobs_counts *counts)
-{
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "listed", (json_int_t)counts->listed, "live",
-                     (json_int_t)counts->live, "foreground", (json_int_t)counts->foreground, "paused",
-                     (json_int_t)counts->paused, "ever", (json_int_t)counts->ever);
-}
-
-static json_t *status_next(const struct methods *m, const struct wire_clock *clock)
+static void emit_next(struct emit *e, const struct methods *m, const struct wire_clock *clock)
 {
     struct job *job;
     int64_t due;
 
-    if (!jobs_next_due(m->jobs, &due, &job))
-        return json_pack("{s:n, s:n, s:n}", "nextName", "nextUsec", "nextNsec");
-    return json_pack("{s:s, s:I, s:I}", "nextName", job->spec.name, "nextUsec", (json_int_t)wire_usec(clock, due),
-                     "nextNsec", (json_int_t)(due - clock->now));
+    if (!jobs_next_due(m->jobs, &due, &job)) {
+        emit_null(e, "nextName");
+        emit_null(e, "nextUsec");
+        emit_null(e, "nextNsec");
+        return;
+    }
+    emit_text(e, "nextName", job->spec.name);
+    emit_int(e, "nextUsec", wire_usec(clock, due));
+    emit_int(e, "nextNsec", due - clock->now);
 }
 
-static json_t *status_lateness(const struct lateness *lateness)
+static void emit_lateness(struct emit *e, const struct lateness *lateness)
 {
-    if (lateness->n == 0)
-        return json_null();
-    return json_pack("{s:I, s:I, s:I}", "p50Nsec", (json_int_t)lateness_within(lateness, 50), "p99Nsec",
-                     (json_int_t)lateness_within(lateness, 99), "maxNsec", (json_int_t)lateness->max);
+    if (lateness->n == 0) {
+        emit_null(e, "lateness");
+        return;
+    }
+    emit_open(e, "lateness", '{');
+    emit_int(e, "p50Nsec", lateness_within(lateness, 50));
+    emit_int(e, "p99Nsec", lateness_within(lateness, 99));
+    emit_int(e, "maxNsec", lateness->max);
+    emit_close(e, '}');
 }
 
-static json_t *status_daemon(const struct methods *m, const struct wire_clock *clock)
+static void emit_daemon(struct emit *e, const struct methods *m, const struct wire_clock *clock)
 {
     struct daemon_status daemon;
 
     m->hooks.status(m->hooks.ctx, &daemon);
-    return json_pack("{s:s, s:i, s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:b, s:o, s:I, s:I, s:I}", "version",
-                     TWISTY_VERSION, "pid", (int)getpid(), "startUsec", (json_int_t)wire_usec(clock, daemon.start),
-                     "uptimeNsec", (json_int_t)(clock->now - daemon.start), "backend", loop_backend(m->loop), "clock",
-                     daemon.clock, "logTarget", daemon.log_target, "configuration", wire_text(daemon.configuration),
-                     "socket", wire_text(control_path(m->control)), "exitWhenDone", daemon.exit_when_done, "lateness",
-                     status_lateness(daemon.lateness), "suppressed", (json_int_t)daemon.suppressed, "logLost",
-                     (json_int_t)daemon.log_lost, "connections", (json_int_t)control_connections(m->control));
+    emit_text(e, "version", TWISTY_VERSION);
+    emit_int(e, "pid", getpid());
+    emit_int(e, "startUsec", wire_usec(clock, daemon.start));
+    emit_int(e, "uptimeNsec", clock->now - daemon.start);
+    emit_text(e, "backend", loop_backend(m->loop));
+    emit_text(e, "clock", daemon.clock);
+    emit_text(e, "logTarget", daemon.log_target);
+    wire_text(e, "configuration", daemon.configuration);
+    wire_text(e, "socket", control_path(m->control));
+    emit_bool(e, "exitWhenDone", daemon.exit_when_done);
+    emit_lateness(e, daemon.lateness);
+    emit_int(e, "suppressed", (int64_t)daemon.suppressed);
+    emit_int(e, "logLost", (int64_t)daemon.log_lost);
+    emit_int(e, "connections", control_connections(m->control));
 }
 
 static void status(struct methods *m, const struct request *rq)
 {
     struct wire_clock clock = reply_clock(m->loop);
     struct jobs_counts counts;
-    json_t *status = status_daemon(m, &clock), *next = status_next(m, &clock);
+    struct emit e = {0};
 
     jobs_counts(m->jobs, &counts);
-    if (status == NULL || next == NULL || json_object_update(status, next) < 0 ||
-        wire_set(status, "jobs", status_counts(&counts)) < 0 ||
-        wire_set(status, "ticks", json_integer((json_int_t)counts.ticks)) < 0 ||
-        wire_set(status, "missed", json_integer((json_int_t)counts.missed)) < 0 ||
-        (request_flag(rq, "loop") && wire_set(status, "loop", status_loop(m)) < 0)) {
-        json_decref(status);
-        status = NULL;
+    varlink_begin_reply(&e);
+    emit_open(&e, "status", '{');
+    emit_daemon(&e, m, &clock);
+    emit_counts(&e, &counts);
+    emit_next(&e, m, &clock);
+    if (request_flag(rq, "loop")) {
+        emit_open(&e, "loop", '[');
+        watch_describe(loop_watches(m->loop), emit_loop_source, &e);
+        emit_close(&e, ']');
     }
-    json_decref(next);
-    reply(rq, json_pack("{s:o}", "status", status));
+    emit_close(&e, '}');
+    reply(rq, &e);
 }
 
 /* Reload, Shutdown */
 
-static json_t *json_texts(const struct text_list *list)
+static void emit_texts(struct emit *e, const char *key, const struct text_list *list)
 {
-    json_t *array = json_array();
+    emit_open(e, key, '[');
+    for (size_t i = 0; i < list->n; i++)
+        wire_text(e, NULL, list->items[i]);
+    emit_close(e, ']');
+}
 
-    for (size_t i = 0; array != NULL && i < list->n; i++)
-        if (json_array_append_new(array, wire_text(list->items[i])) < 0) {
-            json_decref(array);
-            array = NULL;
-        }
-    return array;
+static void reply_reloaded(const struct request *rq, const struct reload_result *result)
+{
+    struct emit e = {0};
+
+    varlink_begin_reply(&e);
+    emit_texts(&e, "added", &result->added);
+    emit_texts(&e, "changed", &result->changed);
+    emit_texts(&e, "removed", &result->removed);
+    emit_int(&e, "unchanged", (int64_t)result->unchanged);
+    emit_texts(&e, "restartNeeded", &result->restart_needed);
+    reply(rq, &e);
+}
+
+static void reply_mistakes(const struct request *rq, const struct text_list *mistakes)
+{
+    struct emit e = {0};
+
+    varlink_begin_error(&e, TWISTY_INTERFACE ".InvalidConfiguration");
+    emit_texts(&e, "mistakes", mistakes);
+    reply(rq, &e);
 }
 
 static void reload(struct methods *m, const struct request *rq)
@@ -316,12 +384,9 @@ static void reload(struct methods *m, const struct request *rq)
     int r = m->hooks.reload(m->hooks.ctx, &result);
 
     if (r == 0)
-        reply(rq, json_pack("{s:o, s:o, s:o, s:I, s:o}", "added", json_texts(&result.added), "changed",
-                            json_texts(&result.changed), "removed", json_texts(&result.removed), "unchanged",
-                            (json_int_t)result.unchanged, "restartNeeded", json_texts(&result.restart_needed)));
+        reply_reloaded(rq, &result);
     else if (r == -EINVAL)
-        reply_error(rq, TWISTY_INTERFACE ".InvalidConfiguration",
-                    json_pack("{s:o}", "mistakes", json_texts(&result.mistakes)));
+        reply_mistakes(rq, &result.mistakes);
     else
         reply_no_memory(rq);
     reload_result_clear(&result);
@@ -329,7 +394,10 @@ static void reload(struct methods *m, const struct request *rq)
 
 static void shutdown_daemon(struct methods *m, const struct request *rq)
 {
-    reply(rq, json_object());
+    struct emit e = {0};
+
+    varlink_begin_reply(&e);
+    reply(rq, &e);
     m->hooks.shutdown(m->hooks.ctx, rq->peer);
 }
 
@@ -454,6 +522,17 @@ static bool may_call(const struct method *method, const struct peer *peer)
     return false;
 }
 
+static void reply_no_interface(const struct request *rq, const char *name, size_t len)
+{
+    char *interface = strndup(name, len);
+
+    if (interface != NULL)
+        reply_error(rq, VARLINK_SERVICE ".InterfaceNotFound", "interface", interface);
+    else
+        reply_no_memory(rq);
+    free(interface);
+}
+
 /* Tell an unknown method of an interface that is served from an unknown interface. */
 static void reply_unknown(const struct request *rq)
 {
@@ -462,10 +541,9 @@ static void reply_unknown(const struct request *rq)
 
     if ((len == strlen(VARLINK_SERVICE) && strncmp(name, VARLINK_SERVICE, len) == 0) ||
         (len == strlen(TWISTY_INTERFACE) && strncmp(name, TWISTY_INTERFACE, len) == 0))
-        reply_error(rq, VARLINK_SERVICE ".MethodNotFound", json_pack("{s:s}", "method", name));
+        reply_error(rq, VARLINK_SERVICE ".MethodNotFound", "method", name);
     else
-        reply_error(rq, VARLINK_SERVICE ".InterfaceNotFound",
-                    json_pack("{s:o}", "interface", json_stringn(name, dot == NULL ? strlen(name) : len)));
+        reply_no_interface(rq, name, dot == NULL ? strlen(name) : len);
 }
 
 static void dispatch(struct methods *m, const struct request *rq)
@@ -479,14 +557,13 @@ static void dispatch(struct methods *m, const struct request *rq)
     if (method == NULL)
         reply_unknown(rq);
     else if (!may_call(method, rq->peer))
-        reply_error(rq, TWISTY_INTERFACE ".NotPermitted",
-                    json_pack("{s:s}", "reason",
-                              method->access == PRIVILEGED ? "only root and the daemon's own user may do this"
-                                                           : "only members of the socket's group may do this"));
+        reply_error(rq, TWISTY_INTERFACE ".NotPermitted", "reason",
+                    method->access == PRIVILEGED ? "only root and the daemon's own user may do this"
+                                                 : "only members of the socket's group may do this");
     else if (method->needs_more && (rq->call->flags & VARLINK_MORE) == 0)
-        reply_error(rq, VARLINK_SERVICE ".ExpectedMore", json_object());
+        reply_error(rq, VARLINK_SERVICE ".ExpectedMore", NULL, NULL);
     else if ((bad = bad_param(method, rq)) != NULL)
-        reply_error(rq, VARLINK_SERVICE ".InvalidParameter", json_pack("{s:s}", "parameter", bad));
+        reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", bad);
     else
         method->handle(m, rq);
 }
@@ -542,9 +619,16 @@ void methods_work(struct methods *m)
 
 char *methods_refusal(uint32_t max_connections_uid, size_t *len)
 {
-    return varlink_encode_error(
-        TWISTY_INTERFACE ".LimitReached",
-        json_pack("{s:s, s:I}", "limit", "max-connections", "value", (json_int_t)max_connections_uid), len);
+    struct emit e = {0};
+
+    varlink_begin_error(&e, TWISTY_INTERFACE ".LimitReached");
+    emit_text(&e, "limit", "max-connections");
+    emit_int(&e, "value", max_connections_uid);
+    varlink_end(&e, false);
+    if (e.failed)
+        emit_free(&e);
+    *len = e.len;
+    return e.text;
 }
 
 struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const struct methods_hooks *hooks)

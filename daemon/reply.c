@@ -1,6 +1,8 @@
 #include "reply.h"
 
-#include <stdlib.h>
+#include "text.h"
+
+#include <stdio.h>
 #include <time.h>
 
 json_t *request_param(const struct request *rq, const char *name)
@@ -19,57 +21,48 @@ static bool is_oneway(const struct request *rq)
     return (rq->call->flags & VARLINK_ONEWAY) != 0;
 }
 
-static void send_message(struct conn *conn, char *message, size_t len)
+void reply_part(struct conn *conn, struct emit *message, bool continues)
 {
-    if (message == NULL || conn_send(conn, message, len) < 0)
+    varlink_end(message, continues);
+    if (message->failed || conn_send(conn, message->text, message->len) < 0)
         conn_finish(conn);
-    free(message);
+    emit_reset(message);
 }
 
-char *reply_encode(json_t *parameters, bool continues, size_t *len)
+void reply(const struct request *rq, struct emit *message)
 {
-    return parameters == NULL ? NULL : varlink_encode_reply(parameters, continues, len);
-}
-
-void reply_part(struct conn *conn, json_t *parameters, bool continues)
-{
-    size_t len = 0;
-    char *message = reply_encode(parameters, continues, &len);
-
-    send_message(conn, message, len);
-}
-
-void reply(const struct request *rq, json_t *parameters)
-{
-    if (is_oneway(rq))
-        json_decref(parameters);
-    else
-        reply_part(rq->conn, parameters, false);
+    if (!is_oneway(rq))
+        reply_part(rq->conn, message, false);
+    emit_free(message);
     conn_done(rq->conn);
 }
 
-void reply_error(const struct request *rq, const char *error, json_t *parameters)
+void reply_error(const struct request *rq, const char *error, const char *key, const char *text)
 {
-    size_t len = 0;
+    struct emit e = {0};
 
-    if (is_oneway(rq)) {
-        json_decref(parameters);
-    } else {
-        char *message = parameters == NULL ? NULL : varlink_encode_error(error, parameters, &len);
-        send_message(rq->conn, message, len);
-    }
-    conn_done(rq->conn);
+    varlink_begin_error(&e, error);
+    if (key != NULL)
+        emit_text(&e, key, text);
+    reply(rq, &e);
 }
 
 void reply_limit(const struct request *rq, const char *limit, int value)
 {
-    reply_error(rq, TWISTY_INTERFACE ".LimitReached", json_pack("{s:s, s:i}", "limit", limit, "value", value));
+    struct emit e = {0};
+
+    varlink_begin_error(&e, TWISTY_INTERFACE ".LimitReached");
+    emit_text(&e, "limit", limit);
+    emit_int(&e, "value", value);
+    reply(rq, &e);
 }
 
 void reply_not_yours(const struct request *rq, const char *job)
 {
-    reply_error(rq, TWISTY_INTERFACE ".NotPermitted",
-                json_pack("{s:o}", "reason", json_sprintf("job '%s' is another user's", job)));
+    char reason[NAME_LEN_MAX + 32];
+
+    snprintf(reason, sizeof reason, "job '%s' is another user's", job);
+    reply_error(rq, TWISTY_INTERFACE ".NotPermitted", "reason", reason);
 }
 
 void reply_no_memory(const struct request *rq)

@@ -1,8 +1,8 @@
 /*
  * reply - a call under way: its parameters, and the ways to answer it.
  *
- * Whatever goes wrong for lack of memory ends the connection, so that nobody waits for a reply for ever. Parameters
- * that are given are taken over; NULL is taken for such a failure, of json_pack() for one.
+ * A reply is emitted from varlink_begin_reply() or varlink_begin_error() on, and ended and sent here. Whatever goes
+ * wrong for lack of memory ends the connection, so that nobody waits for a reply for ever.
  */
 #ifndef TWISTY_REPLY_H
 #define TWISTY_REPLY_H
@@ -24,9 +24,14 @@ json_t *request_param(const struct request *rq, const char *name);
 /* Is this parameter given, and true? */
 bool request_flag(const struct request *rq, const char *name);
 
-/* The one reply to a call, or its error; after that the connection is ready for the next. Oneway calls get none. */
-void reply(const struct request *rq, json_t *parameters);
-void reply_error(const struct request *rq, const char *error, json_t *parameters);
+/*
+ * Send the one reply to a call, or its error, and free it; after that the connection is ready for the next. Oneway
+ * calls get none.
+ */
+void reply(const struct request *rq, struct emit *message);
+
+/* An error with one parameter, a text; NULL for the key: with none. */
+void reply_error(const struct request *rq, const char *error, const char *key, const char *text);
 
 /* LimitReached: this is more than `value` of `limit`. */
 void reply_limit(const struct request *rq, const char *limit, int value);
@@ -37,11 +42,8 @@ void reply_not_yours(const struct request *rq, const char *job);
 /* There is no memory for a reply. */
 void reply_no_memory(const struct request *rq);
 
-/* One of several replies; the caller says conn_done() after the last. */
-void reply_part(struct conn *conn, json_t *parameters, bool continues);
-
-/* The message of one of several replies, for more than one connection: malloc'd, or NULL. */
-char *reply_encode(json_t *parameters, bool continues, size_t *len);
+/* Send one of several replies, and empty the buffer; the caller says conn_done() after the last. */
+void reply_part(struct conn *conn, struct emit *message, bool continues);
 
 /* What time it is, for the replies. */
 struct wire_clock reply_clock(const struct loop *loop);

@@ -14,6 +14,7 @@ struct stream {
     struct conn *conn;               // NULL: the caller has gone
     struct walk *walk;               // NULL: it watches
     struct varlink_call call;        // only its flags
+    struct emit reply;               // of a walk: the slice that is being made
     json_t *match;                   // what it watches; NULL: everything
     uint64_t lost;                   // events that did not fit
     LIST_ENTRY(stream) link;         // streams::watchers, when it watches
@@ -31,6 +32,7 @@ struct streams {
 static void stream_free(struct stream *st)
 {
     walk_free(st->walk);
+    emit_free(&st->reply);
     json_decref(st->match);
     if (st->conn != NULL)
         conn_set_data(st->conn, NULL);
@@ -48,6 +50,26 @@ static bool is_oneway(const struct stream *st)
     return (st->call.flags & VARLINK_ONEWAY) != 0;
 }
 
+static void reply_no_such_job(const struct request *rq, const char *match, const char *nearest)
+{
+    struct emit e = {0};
+
+    varlink_begin_error(&e, TWISTY_INTERFACE ".NoSuchJob");
+    emit_text(&e, "match", match);
+    emit_text(&e, "nearest", nearest);
+    reply(rq, &e);
+}
+
+static void reply_ended(const struct request *rq, const char *name, enum job_state state)
+{
+    struct emit e = {0};
+
+    varlink_begin_error(&e, TWISTY_INTERFACE ".JobEnded");
+    emit_text(&e, "name", name);
+    emit_text(&e, "state", job_state_name(state));
+    reply(rq, &e);
+}
+
 static void reply_walk_error(struct streams *s, const struct stream *st, int r, const struct walk_error *error)
 {
     const struct request rq = request_of(st);
@@ -56,12 +78,10 @@ static void reply_walk_error(struct streams *s, const struct stream *st, int r, 
     switch (r) {
     case -ENOENT:
         near = is_oneway(st) || is_glob(error->name) ? NULL : jobs_nearest(s->jobs, error->name);
-        reply_error(&rq, TWISTY_INTERFACE ".NoSuchJob",
-                    json_pack("{s:s, s:s?}", "match", error->name, "nearest", near));
+        reply_no_such_job(&rq, error->name, near);
         break;
     case -ESRCH:
-        reply_error(&rq, TWISTY_INTERFACE ".JobEnded",
-                    json_pack("{s:s, s:s}", "name", error->name, "state", job_state_name(error->state)));
+        reply_ended(&rq, error->name, error->state);
         break;
     case -EPERM:
         reply_not_yours(&rq, error->name);
@@ -75,12 +95,18 @@ static void reply_walk_error(struct streams *s, const struct stream *st, int r, 
     }
 }
 
-static void send_slice(const struct stream *st, json_t *found, bool continues)
+static void begin_slice(struct stream *st)
+{
+    varlink_begin_reply(&st->reply);
+    emit_open(&st->reply, "jobs", '[');
+}
+
+static void send_slice(struct stream *st, bool continues)
 {
     if (is_oneway(st))
-        json_decref(found);
-    else
-        reply_part(st->conn, json_pack("{s:o}", "jobs", found), continues);
+        return;
+    emit_close(&st->reply, ']');
+    reply_part(st->conn, &st->reply, continues);
 }
 
 /* One slice; the rest when the connection has room, and the loop has seen to its other events. */
@@ -89,20 +115,21 @@ static void walk_on(struct streams *s, struct stream *st)
     struct wire_clock clock = reply_clock(s->loop);
     struct walk_error error = {0};
     struct conn *conn = st->conn;
-    json_t *found;
 
     if (conn_room(conn) == 0)
         return;
-    int r = walk_step(st->walk, &clock, &found, &error);
+    if (st->reply.len == 0)
+        begin_slice(st);
+    int r = walk_step(st->walk, &clock, is_oneway(st) ? NULL : &st->reply, &error);
     switch (r) {
     case WALK_SLICE:
-        send_slice(st, found, true);
+        send_slice(st, true);
         // fall through
     case WALK_AGAIN:
         conn_again(conn);
         return;
     case WALK_DONE:
-        send_slice(st, found, false);
+        send_slice(st, false);
         conn_done(conn);
         break;
     default:
@@ -150,11 +177,6 @@ void streams_walk(struct streams *s, const struct request *rq, struct walk_reque
     stream_free(st);
 }
 
-static void send_event(struct conn *conn, json_t *event, bool continues)
-{
-    reply_part(conn, json_pack("{s:o}", "event", event), continues);
-}
-
 static bool watches(const struct stream *st, const char *name)
 {
     json_t *match;
@@ -172,22 +194,32 @@ static bool watches(const struct stream *st, const char *name)
 static void tell_lost(struct streams *s, struct stream *st)
 {
     struct wire_clock clock = reply_clock(s->loop);
-    json_t *event = wire_plain_event("lost", &clock);
+    struct emit e = {0};
 
-    if (event != NULL && wire_set(event, "lost", json_integer((json_int_t)st->lost)) == 0) {
-        st->lost = 0;
-        send_event(st->conn, event, true);
-    } else {
-        json_decref(event);
+    varlink_begin_reply(&e);
+    wire_lost(&e, st->lost, &clock);
+    if (e.failed) {
         conn_again(st->conn);
+    } else {
+        st->lost = 0;
+        reply_part(st->conn, &e, true);
     }
+    emit_free(&e);
+}
+
+static void emit_event(struct streams *s, struct emit *e, const struct job *job, const struct job_event *ev)
+{
+    struct wire_clock clock = reply_clock(s->loop);
+
+    varlink_begin_reply(e);
+    wire_event(e, job, ev, &clock);
+    varlink_end(e, true);
 }
 
 void streams_job_event(struct streams *s, const struct job *job, const struct job_event *ev)
 {
     struct stream *st;
-    char *message = NULL; // made once, for the first who wants it
-    size_t len = 0;
+    struct emit e = {0}; // made once, for the first who wants it
 
     LIST_FOREACH (st, &s->watchers, link) {
         if (!watches(st, job->spec.name))
@@ -196,25 +228,23 @@ void streams_job_event(struct streams *s, const struct job *job, const struct jo
             st->lost++;
             continue;
         }
-        if (message == NULL) {
-            struct wire_clock clock = reply_clock(s->loop);
-            json_t *event = wire_event(job, ev, &clock);
-            message = reply_encode(json_pack("{s:o}", "event", event), true, &len);
-        }
-        if (message != NULL) {
-            conn_send(st->conn, message, len);
+        if (e.len == 0)
+            emit_event(s, &e, job, ev);
+        if (!e.failed) {
+            conn_send(st->conn, e.text, e.len);
         } else {
             st->lost++;
             conn_again(st->conn);
         }
     }
-    free(message);
+    emit_free(&e);
 }
 
 void streams_watch(struct streams *s, const struct request *rq)
 {
     struct wire_clock clock = reply_clock(s->loop);
     struct walk_error error;
+    struct emit e = {0};
     json_t *match = request_param(rq, "match");
 
     if (json_array_size(match) > WALK_GLOBS_MAX) {
@@ -233,28 +263,30 @@ void streams_watch(struct streams *s, const struct request *rq)
     st->match = json_incref(match);
     LIST_INSERT_HEAD(&s->watchers, st, link);
     conn_subscribe(rq->conn);
-    send_event(rq->conn, wire_plain_event("ready", &clock), true);
+    varlink_begin_reply(&e);
+    wire_ready(&e, &clock);
+    reply_part(rq->conn, &e, true);
+    emit_free(&e);
 }
 
 void streams_exit(struct streams *s, const char *why)
 {
     struct wire_clock clock = reply_clock(s->loop);
     struct stream *st, *next;
+    struct emit e = {0};
 
     for (st = LIST_FIRST(&s->watchers); st != NULL; st = next) {
         next = LIST_NEXT(st, link);
         if (st->lost > 0)
             tell_lost(s, st);
-        json_t *event = wire_plain_event("exit", &clock);
-        if (event != NULL && wire_set(event, "reason", json_string(why)) < 0) {
-            json_decref(event);
-            event = NULL;
-        }
-        send_event(st->conn, event, false);
+        varlink_begin_reply(&e);
+        wire_exit(&e, why, &clock);
+        reply_part(st->conn, &e, false);
         conn_done(st->conn);
         LIST_REMOVE(st, link);
         stream_free(st);
     }
+    emit_free(&e);
 }
 
 void streams_room(struct streams *s, struct conn *conn)
@@ -295,13 +327,11 @@ void streams_work(struct streams *s)
 {
     struct stream *st = TAILQ_FIRST(&s->orphans);
     struct walk_error error;
-    json_t *found = NULL;
 
     if (st == NULL)
         return;
     struct wire_clock clock = reply_clock(s->loop);
-    int r = walk_step(st->walk, &clock, &found, &error);
-    json_decref(found);
+    int r = walk_step(st->walk, &clock, NULL, &error);
     if (r == WALK_AGAIN || r == WALK_SLICE)
         return;
     TAILQ_REMOVE(&s->orphans, st, orphan_link);

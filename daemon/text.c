@@ -153,30 +153,41 @@ const char *nearest_of(const char *wanted, const void *table, size_t n, size_t s
     return nearest.best;
 }
 
+size_t utf8_length(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+
+    if (s[0] < 0x80)
+        return 1;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 0;
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    for (size_t i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    // Of the first bytes that are left, four allow only a part of what can follow.
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+        (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return len;
+}
+
 /*
- * The length of the UTF-8 sequence at s if it is well-formed (RFC 3629: shortest form, no surrogates, at most
- * U+10FFFF) and neither a control character (C0, DEL, C1, line and paragraph separator) nor one that
- * reorders the text around it (bidirectional embeddings, overrides and isolates); else 0.
+ * The length of the UTF-8 sequence at s; 0 if it is not well-formed, a control character (C0, DEL, C1, line and
+ * paragraph separator) or one that reorders the text around it (bidirectional embeddings, overrides and isolates).
  */
 static size_t printable_len(const unsigned char *s)
 {
-    if (s[0] < 0x80)
+    size_t len = utf8_length((const char *)s);
+
+    if (len == 1)
         return s[0] >= 0x20 && s[0] != 0x7f;
-    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4)
-        return 0;
-    uint32_t c = s[0] & (0x7fU >> len);
-    for (size_t i = 1; i < len; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (s[i] & 0x3f);
-    }
-    if ((len == 3 && c < 0x800) || (len == 4 && (c < 0x10000 || c > 0x10ffff)))
-        return 0;
-    if ((c >= 0xd800 && c < 0xe000) || c < 0xa0)
-        return 0;
-    if ((c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069))
-        return 0;
+    if (len == 2)
+        return s[0] == 0xc2 && s[1] < 0xa0 ? 0 : 2;
+    if (len == 3 && s[0] == 0xe2 && s[1] == 0x80)
+        return s[2] >= 0xa8 && s[2] <= 0xae ? 0 : 3;
+    if (len == 3 && s[0] == 0xe2 && s[1] == 0x81)
+        return s[2] >= 0xa6 && s[2] <= 0xa9 ? 0 : 3;
     return len;
 }
 

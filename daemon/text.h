@@ -41,6 +41,9 @@ void nearest_offer(struct nearest *n, const char *candidate);
 /* The nearest of `n` words laid out `stride` bytes apart, each entry beginning with its `const char *` word. */
 const char *nearest_of(const char *wanted, const void *table, size_t n, size_t stride);
 
+/* The length of the well-formed UTF-8 sequence (RFC 3629) at `text`, from 1 to 4; 0 when there is none. */
+size_t utf8_length(const char *text);
+
 /*
  * Append `text` to the NUL-terminated string in buf so that it cannot break out of a quoted logfmt value or forge a
  * line: a quote and a backslash are escaped, control bytes and bytes that are not UTF-8 become \xNN. What does not

@@ -171,14 +171,22 @@ void varlink_reply_clear(struct varlink_reply *reply)
     *reply = (struct varlink_reply){0};
 }
 
-/* Some readers insist on a `parameters` member, so there is always one. Consumes both references. */
-static char *encode(json_t *root, json_t *parameters, size_t *len)
+/* Some readers insist on a `parameters` member, so there is always one. */
+char *varlink_encode_call(const char *method, json_t *parameters, unsigned flags, size_t *len)
 {
+    static const struct {
+        unsigned flag;
+        const char *key;
+    } members[] = {{VARLINK_MORE, "more"}, {VARLINK_ONEWAY, "oneway"}, {VARLINK_UPGRADE, "upgrade"}};
+    json_t *root = json_object();
     char *text = NULL;
 
-    if (parameters == NULL)
-        parameters = json_object();
-    if (json_object_set_new(root, "parameters", parameters) == 0)
+    int r = json_object_set_new(root, "method", json_string(method));
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        if ((flags & members[i].flag) != 0)
+            r |= json_object_set_new(root, members[i].key, json_true());
+    r |= json_object_set_new(root, "parameters", parameters != NULL ? parameters : json_object());
+    if (r == 0)
         text = json_dumps(root, JSON_COMPACT);
     json_decref(root);
     if (text != NULL)
@@ -186,39 +194,24 @@ static char *encode(json_t *root, json_t *parameters, size_t *len)
     return text;
 }
 
-/* {key: value}; NULL when there is no memory. */
-static json_t *object_with(const char *key, json_t *value)
+void varlink_begin_reply(struct emit *e)
 {
-    json_t *root = json_object();
-    if (json_object_set_new(root, key, value) == 0)
-        return root;
-    json_decref(root);
-    return NULL;
+    emit_open(e, NULL, '{');
+    emit_open(e, "parameters", '{');
 }
 
-char *varlink_encode_call(const char *method, json_t *parameters, unsigned flags, size_t *len)
+void varlink_begin_error(struct emit *e, const char *error)
 {
-    static const struct {
-        unsigned flag;
-        const char *key;
-    } members[] = {{VARLINK_MORE, "more"}, {VARLINK_ONEWAY, "oneway"}, {VARLINK_UPGRADE, "upgrade"}};
-    json_t *root = object_with("method", json_string(method));
-
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-        if ((flags & members[i].flag) != 0 && json_object_set_new(root, members[i].key, json_true()) < 0) {
-            json_decref(root);
-            root = NULL;
-        }
-    return encode(root, parameters, len);
+    emit_open(e, NULL, '{');
+    emit_text(e, "error", error);
+    emit_open(e, "parameters", '{');
 }
 
-char *varlink_encode_reply(json_t *parameters, bool continues, size_t *len)
+void varlink_end(struct emit *e, bool continues)
 {
-    json_t *root = continues ? object_with("continues", json_true()) : json_object();
-    return encode(root, parameters, len);
-}
-
-char *varlink_encode_error(const char *error, json_t *parameters, size_t *len)
-{
-    return encode(object_with("error", json_string(error)), parameters, len);
+    emit_close(e, '}');
+    if (continues)
+        emit_bool(e, "continues", true);
+    emit_close(e, '}');
+    emit_bytes(e, "", 1);
 }

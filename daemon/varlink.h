@@ -1,12 +1,12 @@
 /*
  * varlink - messages: frames and JSON. Shared by the daemon and twistyctl.
  *
- * A message is a JSON object ended by a NUL byte: https://varlink.org/Method-Call. Encoders return a malloc'd text
- * with its NUL, and its length with the NUL in *len; NULL when there is no memory. They take over the reference to
- * `parameters` (NULL: none), whatever happens.
+ * A message is a JSON object ended by a NUL byte: https://varlink.org/Method-Call
  */
 #ifndef TWISTY_VARLINK_H
 #define TWISTY_VARLINK_H
+
+#include "emit.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -45,8 +45,15 @@ void varlink_call_clear(struct varlink_call *call);
 int varlink_parse_reply(const char *text, size_t len, struct varlink_reply *out, const char **why);
 void varlink_reply_clear(struct varlink_reply *reply);
 
+/*
+ * A malloc'd text with its NUL, and its length with the NUL in *len; NULL when there is no memory. Takes over the
+ * reference to `parameters` (NULL: none), whatever happens.
+ */
 char *varlink_encode_call(const char *method, json_t *parameters, unsigned flags, size_t *len);
-char *varlink_encode_reply(json_t *parameters, bool continues, size_t *len);
-char *varlink_encode_error(const char *error, json_t *parameters, size_t *len);
+
+/* A reply or an error: begin it in an empty buffer, emit its parameters, end it with its NUL. */
+void varlink_begin_reply(struct emit *e);
+void varlink_begin_error(struct emit *e, const char *error);
+void varlink_end(struct emit *e, bool continues);
 
 #endif

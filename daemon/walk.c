@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/param.h>
 
-/* One slice: looks at a job, for each glob one; and jobs acted on and told of, which costs more. */
+/* One slice: looks at a job, for each glob one; jobs acted on and told of, which costs more; and what they amount to.
+ */
 #define SLICE_LOOKS 4096
-#define SLICE_JOBS  64
+#define SLICE_JOBS  128
+#define SLICE_BYTES (64u << 10)
 
 struct walk {
     struct jobs *jobs;
@@ -23,8 +25,7 @@ struct walk {
     const char *globs[WALK_GLOBS_MAX]; // the other matches; they live in request.match
     bool fitted[WALK_GLOBS_MAX];       // while checking: this glob fits a job
     size_t n_globs;
-    size_t count;  // jobs found so far in this round
-    json_t *found; // an array of those not sent yet
+    size_t count; // jobs found so far in this round
 };
 
 /* To the beginning; the second round sees no job that came after the first began. */
@@ -94,8 +95,7 @@ int walk_new(struct jobs *jobs, const struct walk_request *request, struct walk 
     json_incref(request->match);
     walk->checking = request->action != WALK_LIST;
     walk->names = json_object();
-    walk->found = json_array();
-    if (walk->names == NULL || walk->found == NULL)
+    if (walk->names == NULL)
         return -ENOMEM;
     int r = walk_check_bounds(request->match, error);
     if (r == 0)
@@ -118,7 +118,6 @@ void walk_free(struct walk *walk)
         jobs_end(&walk->cursor);
     json_decref(walk->names);
     json_decref(walk->request.match);
-    json_decref(walk->found);
     free(walk);
 }
 
@@ -180,7 +179,7 @@ static int check_job(struct walk *walk, const struct job *job, struct walk_error
 }
 
 /* Tell of the job and do it, in the order in which the reply makes sense: as it is afterwards, or as it was. */
-static int act(struct walk *walk, struct job *job, const struct wire_clock *clock)
+static void act(struct walk *walk, struct job *job, const struct wire_clock *clock, struct emit *found)
 {
     struct jobs *jobs = walk->jobs;
 
@@ -201,10 +200,10 @@ static int act(struct walk *walk, struct job *job, const struct wire_clock *cloc
         jobs_reset(jobs, job, clock->now);
         break;
     }
-    int r = json_array_append_new(walk->found, wire_job(job, clock)) < 0 ? -ENOMEM : 0;
+    if (found != NULL)
+        wire_job(found, job, clock);
     if (walk->request.action == WALK_REMOVE)
         jobs_remove(jobs, job, clock->now, "removed");
-    return r;
 }
 
 /* The first round is over: did every glob fit a job? That no job has ended is no mistake. */
@@ -221,7 +220,8 @@ static int end_check(struct walk *walk, struct walk_error *error)
 }
 
 /* One job of either round. */
-static int visit(struct walk *walk, struct job *job, const struct wire_clock *clock, struct walk_error *error)
+static int visit(struct walk *walk, struct job *job, const struct wire_clock *clock, struct emit *found,
+                 struct walk_error *error)
 {
     bool first_round = walk->checking || walk->request.action == WALK_LIST;
 
@@ -230,46 +230,38 @@ static int visit(struct walk *walk, struct job *job, const struct wire_clock *cl
     if (walk->checking)
         return check_job(walk, job, error);
     // Since the first round it may have ended by itself, or another may have its name.
-    if (walk->request.action != WALK_LIST && check_job(walk, job, error) < 0)
-        return 0;
-    return act(walk, job, clock);
+    if (walk->request.action == WALK_LIST || check_job(walk, job, error) == 0)
+        act(walk, job, clock, found);
+    return 0;
 }
 
-static json_t *take_found(struct walk *walk)
+static size_t length_of(const struct emit *found)
 {
-    json_t *found = walk->found;
-
-    walk->found = json_array();
-    return found;
+    return found != NULL ? found->len : 0;
 }
 
-int walk_step(struct walk *walk, const struct wire_clock *clock, json_t **found, struct walk_error *error)
+int walk_step(struct walk *walk, const struct wire_clock *clock, struct emit *found, struct walk_error *error)
 {
+    const size_t begin = length_of(found);
     unsigned jobs = 0;
     struct job *job;
 
-    for (size_t looks = 0; looks < SLICE_LOOKS && jobs < SLICE_JOBS; looks += 1 + walk->n_globs) {
-        if (walk->found == NULL)
-            return -ENOMEM;
+    for (size_t looks = 0; looks < SLICE_LOOKS && jobs < SLICE_JOBS && length_of(found) - begin < SLICE_BYTES;
+         looks += 1 + walk->n_globs) {
         if (!next_job(walk, &job)) {
-            if (walk->checking) {
-                int r = end_check(walk, error);
-                if (r < 0)
-                    return r;
-                continue;
-            }
-            *found = take_found(walk);
-            return WALK_DONE;
+            if (!walk->checking)
+                return WALK_DONE;
+            int r = end_check(walk, error);
+            if (r < 0)
+                return r;
+            continue;
         }
         if (job == NULL || !fits(walk, job, clock->now))
             continue;
-        int r = visit(walk, job, clock, error);
+        int r = visit(walk, job, clock, found, error);
         if (r < 0)
             return r;
         jobs += !walk->checking;
     }
-    if (!walk->request.sliced || json_array_size(walk->found) == 0)
-        return WALK_AGAIN;
-    *found = take_found(walk);
-    return WALK_SLICE;
+    return walk->request.sliced && length_of(found) > begin ? WALK_SLICE : WALK_AGAIN;
 }

@@ -54,15 +54,14 @@ bool walk_has_begun(const struct walk *walk);
 
 enum walk_progress {
     WALK_AGAIN, // a slice of work is done, nothing is to be sent yet
-    WALK_SLICE, // *found is to be sent, there is more
-    WALK_DONE,  // *found is to be sent, it is the last
+    WALK_SLICE, // what was found is to be sent, there is more
+    WALK_DONE,  // what was found is to be sent, it is the last
 };
 
 /*
- * Go on for one slice, at most about a millisecond. Returns an enum walk_progress, with a new array of Job in *found
- * unless it is WALK_AGAIN; or, with nothing done to any job, -ENOENT, -ESRCH: that job has ended, -EPERM, -E2BIG; or
- * -ENOMEM.
+ * Go on for one slice, about a millisecond, and emit the jobs into `found`, an open array; NULL: nobody wants to know.
+ * Returns an enum walk_progress; or, with nothing done to any job, -ENOENT, -ESRCH: that job has ended, -EPERM, -E2BIG.
  */
-int walk_step(struct walk *walk, const struct wire_clock *clock, json_t **found, struct walk_error *error);
+int walk_step(struct walk *walk, const struct wire_clock *clock, struct emit *found, struct walk_error *error);
 
 #endif

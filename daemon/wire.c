@@ -6,65 +6,30 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Members are set one after the other; the first failure sticks, and object_end() then returns NULL. */
-struct object {
-    json_t *json;
-    int error;
-};
-
-static struct object object_begin(void)
+/* `none` is the value that stands for null. */
+static void put_int_or(struct emit *e, const char *key, int64_t value, int64_t none)
 {
-    struct object o = {.json = json_object()};
-    o.error = o.json == NULL ? -ENOMEM : 0;
-    return o;
-}
-
-static json_t *object_end(struct object *o)
-{
-    if (o->error < 0) {
-        json_decref(o->json);
-        return NULL;
-    }
-    return o->json;
-}
-
-/* Keys are literals, and the texts were checked when they came in: no need to check their UTF-8 again. */
-static void set(struct object *o, const char *key, json_t *value)
-{
-    if (json_object_set_new_nocheck(o->json, key, value) < 0)
-        o->error = -ENOMEM;
-}
-
-static void set_int(struct object *o, const char *key, int64_t value)
-{
-    set(o, key, json_integer(value));
-}
-
-static void set_text(struct object *o, const char *key, const char *value)
-{
-    set(o, key, value == NULL ? json_null() : json_string_nocheck(value));
+    if (value == none)
+        emit_null(e, key);
+    else
+        emit_int(e, key, value);
 }
 
 /* A count that fits JSON's integers, or null for no end. */
-static void set_count(struct object *o, const char *key, uint64_t count)
+static void put_count(struct emit *e, const char *key, uint64_t count)
 {
-    set(o, key, count == COUNT_FOREVER ? json_null() : json_integer((json_int_t)count));
+    put_int_or(e, key, (int64_t)count, (int64_t)COUNT_FOREVER);
 }
 
-int wire_set(json_t *object, const char *key, json_t *value)
-{
-    return json_object_set_new_nocheck(object, key, value) < 0 ? -ENOMEM : 0;
-}
-
-json_t *wire_text(const char *text)
+void wire_text(struct emit *e, const char *key, const char *text)
 {
     char escaped[1024] = "";
 
-    if (text == NULL)
-        return json_null();
-    if (text_printable(text))
-        return json_string(text);
-    return json_stringn(escaped, text_escape(escaped, sizeof escaped, 0, text));
+    if (text != NULL && !text_printable(text)) {
+        text_escape(escaped, sizeof escaped, 0, text);
+        text = escaped;
+    }
+    emit_text(e, key, text);
 }
 
 int64_t wire_usec(const struct wire_clock *clock, int64_t when)
@@ -72,29 +37,36 @@ int64_t wire_usec(const struct wire_clock *clock, int64_t when)
     return clock->real_usec + (when - clock->now) / NSEC_PER_USEC;
 }
 
-static void set_schedule(struct object *o, const struct job_spec *spec)
+/* The time of day at `when`, or null for never. */
+static void put_usec(struct emit *e, const char *key, const struct wire_clock *clock, int64_t when)
+{
+    put_int_or(e, key, when == TIME_NEVER ? TIME_NEVER : wire_usec(clock, when), TIME_NEVER);
+}
+
+/* Rate and interval; null for a job of one tick. */
+static void put_rate(struct emit *e, const struct job_spec *spec)
 {
     char text[QUANTITY_TEXT_MAX];
     bool ticks = spec->kind != JOB_ONCE;
 
-    set_text(o, "rate", ticks ? rate_format(spec->rate, text, sizeof text) : NULL);
-    set_text(o, "interval", ticks ? span_format(rate_interval(spec->rate), text, sizeof text) : NULL);
-    set_text(o, "delay", span_format(spec->delay, text, sizeof text));
-    set(o, "intervalNsec", ticks ? json_integer(rate_interval(spec->rate)) : json_null());
-    set_int(o, "delayNsec", spec->delay);
+    emit_text(e, "rate", ticks ? rate_format(spec->rate, text, sizeof text) : NULL);
+    emit_text(e, "interval", ticks ? span_format(rate_interval(spec->rate), text, sizeof text) : NULL);
 }
 
-static void set_spec(struct object *o, const struct job_spec *spec)
+static void put_spec(struct emit *e, const struct job_spec *spec)
 {
     char text[QUANTITY_TEXT_MAX];
 
-    set_count(o, "count", spec->count);
-    set_schedule(o, spec);
-    set_text(o, "missedPolicy", missed_policy_name(spec->missed));
-    set(o, "immediate", json_boolean(spec->immediate));
-    set(o, "background", json_boolean(spec->background));
-    set_text(o, "report", report_rule_format(spec->report, text, sizeof text));
-    set_text(o, "message", spec->message);
+    put_count(e, "count", spec->count);
+    put_rate(e, spec);
+    emit_text(e, "delay", span_format(spec->delay, text, sizeof text));
+    put_int_or(e, "intervalNsec", spec->kind != JOB_ONCE ? rate_interval(spec->rate) : TIME_NEVER, TIME_NEVER);
+    emit_int(e, "delayNsec", spec->delay);
+    emit_text(e, "missedPolicy", missed_policy_name(spec->missed));
+    emit_bool(e, "immediate", spec->immediate);
+    emit_bool(e, "background", spec->background);
+    emit_text(e, "report", report_rule_format(spec->report, text, sizeof text));
+    emit_text(e, "message", spec->message);
 }
 
 static const char *source_name(const struct job *job)
@@ -102,75 +74,89 @@ static const char *source_name(const struct job *job)
     return job->source == SOURCE_CONFIG ? "config" : "control";
 }
 
-json_t *wire_job(const struct job *job, const struct wire_clock *clock)
+void wire_job(struct emit *e, const struct job *job, const struct wire_clock *clock)
 {
-    struct object o = object_begin();
-    int64_t due = job_due(job), rest = job_rest(job, clock->now);
-
-    set_int(&o, "id", (int64_t)job->id);
-    set_text(&o, "name", job->spec.name);
-    set_text(&o, "kind", job_kind_name(job->spec.kind));
-    set_text(&o, "state", job_state_name(job_state_at(job, clock->now)));
-    set_count(&o, "left", job_left(job));
-    set_int(&o, "ticks", (int64_t)job_ticks(job));
-    set_int(&o, "missed", (int64_t)job->missed);
-    set_spec(&o, &job->spec);
-    set_text(&o, "source", source_name(job));
-    set_int(&o, "owner", job->owner);
-    set_int(&o, "startUsec", wire_usec(clock, job->added));
-    set_int(&o, "elapsedNsec", (job_ended(job) ? job->since : clock->now) - job->added);
-    set(&o, "nextUsec", due == TIME_NEVER ? json_null() : json_integer(wire_usec(clock, due)));
-    set(&o, "nextNsec", rest == TIME_NEVER ? json_null() : json_integer(rest));
-    set_text(&o, "reason", job->reason);
-    return object_end(&o);
+    emit_open(e, NULL, '{');
+    emit_int(e, "id", (int64_t)job->id);
+    emit_text(e, "name", job->spec.name);
+    emit_text(e, "kind", job_kind_name(job->spec.kind));
+    emit_text(e, "state", job_state_name(job_state_at(job, clock->now)));
+    put_count(e, "left", job_left(job));
+    emit_int(e, "ticks", (int64_t)job_ticks(job));
+    emit_int(e, "missed", (int64_t)job->missed);
+    put_spec(e, &job->spec);
+    emit_text(e, "source", source_name(job));
+    emit_int(e, "owner", job->owner);
+    emit_int(e, "startUsec", wire_usec(clock, job->added));
+    emit_int(e, "elapsedNsec", (job_ended(job) ? job->since : clock->now) - job->added);
+    put_usec(e, "nextUsec", clock, job_due(job));
+    put_int_or(e, "nextNsec", job_rest(job, clock->now), TIME_NEVER);
+    emit_text(e, "reason", job->reason);
+    emit_close(e, '}');
 }
 
 /* What an event tells of a job that begins: what the log's line has. */
-static void set_start(struct object *o, const struct job *job)
+static void put_start(struct emit *e, const struct job *job)
 {
     char text[QUANTITY_TEXT_MAX];
-    bool ticks = job->spec.kind != JOB_ONCE;
 
-    set_text(o, "rate", ticks ? rate_format(job->spec.rate, text, sizeof text) : NULL);
-    set_text(o, "interval", ticks ? span_format(rate_interval(job->spec.rate), text, sizeof text) : NULL);
-    set_text(o, "delay", job->spec.delay > 0 ? span_format(job->spec.delay, text, sizeof text) : NULL);
-    set_text(o, "source", source_name(job));
+    put_rate(e, &job->spec);
+    emit_text(e, "delay", job->spec.delay > 0 ? span_format(job->spec.delay, text, sizeof text) : NULL);
+    emit_text(e, "source", source_name(job));
 }
 
-json_t *wire_event(const struct job *job, const struct job_event *ev, const struct wire_clock *clock)
+void wire_event(struct emit *e, const struct job *job, const struct job_event *ev, const struct wire_clock *clock)
 {
-    struct object o = object_begin();
-
-    set_text(&o, "event", job_event_name(ev->type));
-    set_int(&o, "timeUsec", wire_usec(clock, ev->at));
-    set_text(&o, "name", job->spec.name);
-    set_int(&o, "id", (int64_t)job->id);
-    set_text(&o, "kind", job_kind_name(job->spec.kind));
-    set_text(&o, "state", job_state_name(job_state_at(job, ev->at)));
-    set_count(&o, "count", job->spec.count);
-    set_count(&o, "left", ev->left);
-    set_int(&o, "missed", (int64_t)ev->missed);
-    set_int(&o, "elapsedNsec", ev->at - job->added);
+    emit_open(e, "event", '{');
+    emit_text(e, "event", job_event_name(ev->type));
+    emit_int(e, "timeUsec", wire_usec(clock, ev->at));
+    emit_text(e, "name", job->spec.name);
+    emit_int(e, "id", (int64_t)job->id);
+    emit_text(e, "kind", job_kind_name(job->spec.kind));
+    emit_text(e, "state", job_state_name(job_state_at(job, ev->at)));
+    put_count(e, "count", job->spec.count);
+    put_count(e, "left", ev->left);
+    emit_int(e, "missed", (int64_t)ev->missed);
+    emit_int(e, "elapsedNsec", ev->at - job->added);
     if (ev->type == EVENT_TICK || job->spec.kind == JOB_LOOP)
-        set_int(&o, "tick", (int64_t)ev->tick);
+        emit_int(e, "tick", (int64_t)ev->tick);
     if (ev->type == EVENT_START)
-        set_start(&o, job);
+        put_start(e, job);
     if (ev->type == EVENT_TICK || ev->type == EVENT_FINISH)
-        set_int(&o, "lateUsec", (ev->at - ev->due) / NSEC_PER_USEC);
+        emit_int(e, "lateUsec", (ev->at - ev->due) / NSEC_PER_USEC);
     if (job->spec.message != NULL)
-        set_text(&o, "message", job->spec.message);
+        emit_text(e, "message", job->spec.message);
     if (ev->why != NULL)
-        set(&o, "reason", json_string(ev->why));
-    return object_end(&o);
+        emit_text(e, "reason", ev->why);
+    emit_close(e, '}');
 }
 
-json_t *wire_plain_event(const char *event, const struct wire_clock *clock)
+/* What every event of the daemon or the stream begins with. */
+static void begin_event(struct emit *e, const char *event, const struct wire_clock *clock)
 {
-    struct object o = object_begin();
+    emit_open(e, "event", '{');
+    emit_text(e, "event", event);
+    emit_int(e, "timeUsec", clock->real_usec);
+}
 
-    set_text(&o, "event", event);
-    set_int(&o, "timeUsec", clock->real_usec);
-    return object_end(&o);
+void wire_ready(struct emit *e, const struct wire_clock *clock)
+{
+    begin_event(e, "ready", clock);
+    emit_close(e, '}');
+}
+
+void wire_lost(struct emit *e, uint64_t lost, const struct wire_clock *clock)
+{
+    begin_event(e, "lost", clock);
+    emit_int(e, "lost", (int64_t)lost);
+    emit_close(e, '}');
+}
+
+void wire_exit(struct emit *e, const char *why, const struct wire_clock *clock)
+{
+    begin_event(e, "exit", clock);
+    emit_text(e, "reason", why);
+    emit_close(e, '}');
 }
 
 static const char *const type_names[] = {

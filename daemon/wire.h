@@ -4,6 +4,7 @@
 #ifndef TWISTY_WIRE_H
 #define TWISTY_WIRE_H
 
+#include "emit.h"
 #include "job.h"
 
 #include <jansson.h>
@@ -17,25 +18,24 @@ struct wire_clock {
 /* The time of day at `when`. */
 int64_t wire_usec(const struct wire_clock *clock, int64_t when);
 
-/* Type Job. NULL when there is no memory. */
-json_t *wire_job(const struct job *job, const struct wire_clock *clock);
+/* Type Job, in an array. */
+void wire_job(struct emit *e, const struct job *job, const struct wire_clock *clock);
 
-/* Type Event, of a job. NULL when there is no memory. */
-json_t *wire_event(const struct job *job, const struct job_event *ev, const struct wire_clock *clock);
+/* "event": type Event, of a job. */
+void wire_event(struct emit *e, const struct job *job, const struct job_event *ev, const struct wire_clock *clock);
 
-/* Type Event, of the daemon or the stream. */
-json_t *wire_plain_event(const char *event, const struct wire_clock *clock);
+/* "event": type Event, of the daemon or the stream. */
+void wire_ready(struct emit *e, const struct wire_clock *clock);
+void wire_lost(struct emit *e, uint64_t lost, const struct wire_clock *clock);
+void wire_exit(struct emit *e, const char *why, const struct wire_clock *clock);
+
+/* Text from outside, which is escaped if it is not printable. */
+void wire_text(struct emit *e, const char *key, const char *text);
 
 /*
  * Type JobSpec into a draft. 0; -EINVAL or -ERANGE with err->why and *field, a member's name as it was sent (valid as
  * long as `object`) or as it is called; -ENOMEM.
  */
 int wire_draft(json_t *object, struct spec_draft *draft, const char **field, struct spec_error *err);
-
-/* Text from outside as a JSON string, escaped if it is not printable UTF-8; NULL gives null. */
-json_t *wire_text(const char *text);
-
-/* Set a member; takes over the reference. -ENOMEM also when `value` is NULL. */
-int wire_set(json_t *object, const char *key, json_t *value);
 
 #endif

@@ -119,12 +119,14 @@ static void long_replies_are_received(void **state)
     open_client(f, PATIENCE_MS);
     pid_t child = fork();
     if (child == 0) {
-        char *text = malloc(size);
-        size_t len = 0;
+        char *text = calloc(1, size + 1);
+        struct emit e = {0};
         memset(text, 'x', size);
-        char *message = varlink_encode_reply(json_pack("{s:s%}", "t", text, size), false, &len);
-        for (size_t sent = 0; sent < len;)
-            sent += (size_t)send(f->peer_fd, message + sent, len - sent, MSG_NOSIGNAL);
+        varlink_begin_reply(&e);
+        emit_text(&e, "t", text);
+        varlink_end(&e, false);
+        for (size_t sent = 0; sent < e.len;)
+            sent += (size_t)send(f->peer_fd, e.text + sent, e.len - sent, MSG_NOSIGNAL);
         _exit(0);
     }
     assert_true(child > 0);

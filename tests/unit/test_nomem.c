@@ -3,6 +3,7 @@
  *
  * Linked with --wrap for the four functions below, so that they come here first.
  */
+#include "daemon/emit.h"
 #include "daemon/sched.h"
 #include "tests/unit/jobs_world.h"
 
@@ -183,6 +184,30 @@ static void a_draft_without_memory_keeps_what_was_said(void **state)
     spec_draft_clear(&draft);
 }
 
+/* What could not be kept is noted, and nothing more is written behind the gap. */
+static void json_without_memory_is_known_to_be_broken(void **state)
+{
+    struct emit e = {0};
+    size_t len;
+    (void)state;
+
+    emit_open(&e, NULL, '[');
+    len = e.room;
+    until_failure = 0;
+    for (size_t i = 0; i < len; i++)
+        emit_int(&e, NULL, 7);
+    until_failure = -1;
+    assert_true(e.failed);
+    assert_true(e.len <= e.room);
+    len = e.len;
+    emit_text(&e, NULL, "late");
+    assert_int_equal(e.len, len);
+    emit_reset(&e);
+    emit_text(&e, NULL, "again");
+    assert_false(e.failed);
+    emit_free(&e);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -191,6 +216,7 @@ int main(void)
         cmocka_unit_test(a_failure_without_memory_is_told_to_the_caller),
         cmocka_unit_test(a_schedule_that_cannot_grow_keeps_what_it_has),
         cmocka_unit_test(a_draft_without_memory_keeps_what_was_said),
+        cmocka_unit_test(json_without_memory_is_known_to_be_broken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -211,7 +211,7 @@ static void check_text(char *text, size_t len, const char *expected)
     free(text);
 }
 
-static void messages_are_written(void **state)
+static void calls_are_written(void **state)
 {
     size_t len = 0;
     char *text;
@@ -225,54 +225,71 @@ static void messages_are_written(void **state)
     check_text(text, len, "{\"method\":\"a.b.C\",\"oneway\":true,\"parameters\":{}}");
     text = varlink_encode_call("a.b.C", NULL, VARLINK_UPGRADE, &len);
     check_text(text, len, "{\"method\":\"a.b.C\",\"upgrade\":true,\"parameters\":{}}");
-    text = varlink_encode_reply(json_pack("{s:s}", "a", "b\n\"\xc3\xa9"), false, &len);
-    check_text(text, len, "{\"parameters\":{\"a\":\"b\\n\\\"\xc3\xa9\"}}");
-    text = varlink_encode_reply(NULL, true, &len);
-    check_text(text, len, "{\"continues\":true,\"parameters\":{}}");
-    text = varlink_encode_error("a.b.No", json_pack("{s:n}", "x"), &len);
-    check_text(text, len, "{\"error\":\"a.b.No\",\"parameters\":{\"x\":null}}");
 }
 
-/* The encoders own what they are given, so a reference that is kept is the last one afterwards. */
+/* The encoder owns what it is given, so a reference that is kept is the last one afterwards. */
 static void parameters_are_taken_over(void **state)
 {
     json_t *parameters = json_object();
     size_t len;
 
     (void)state;
-    free(varlink_encode_reply(json_incref(parameters), false, &len));
-    assert_int_equal(parameters->refcount, 1);
-    assert_null(varlink_encode_error("not \xff UTF-8", json_incref(parameters), &len));
+    free(varlink_encode_call("a.b.C", json_incref(parameters), 0, &len));
     assert_int_equal(parameters->refcount, 1);
     assert_null(varlink_encode_call("not \xff UTF-8", json_incref(parameters), VARLINK_MORE, &len));
     assert_int_equal(parameters->refcount, 1);
     json_decref(parameters);
 }
 
+static void replies_are_written(void **state)
+{
+    struct emit e = {0};
+
+    (void)state;
+    varlink_begin_reply(&e);
+    emit_text(&e, "a", "b\n\"\xc3\xa9");
+    varlink_end(&e, false);
+    check_text(e.text, e.len, "{\"parameters\":{\"a\":\"b\\n\\\"\xc3\xa9\"}}");
+    e = (struct emit){0};
+    varlink_begin_reply(&e);
+    varlink_end(&e, true);
+    check_text(e.text, e.len, "{\"parameters\":{},\"continues\":true}");
+    e = (struct emit){0};
+    varlink_begin_error(&e, "a.b.No");
+    emit_null(&e, "x");
+    varlink_end(&e, false);
+    check_text(e.text, e.len, "{\"error\":\"a.b.No\",\"parameters\":{\"x\":null}}");
+}
+
 /* What the daemon writes, a client reads, whatever is in it. */
 static void random_texts_survive(void **state)
 {
     struct random r = random_start(0x7661726c);
+    struct emit e = {0};
 
     (void)state;
     for (int round = 0; round < 2000; round++) {
         char value[32];
-        size_t n = random_below(&r, sizeof value), len = 0;
+        size_t n = random_below(&r, sizeof value);
+        bool continues = random_once_in(&r, 2);
         struct varlink_reply reply;
         const char *why = "";
 
         for (size_t i = 0; i < n; i++)
             value[i] = (char)random_between(&r, 1, 127);
         value[n] = '\0';
-        char *text = varlink_encode_reply(json_pack("{s:s}", "v", value), random_once_in(&r, 2), &len);
-        assert_non_null(text);
-        assert_null(memchr(text, '\0', len - 1));
-        if (varlink_parse_reply(text, len - 1, &reply, &why) < 0)
-            fail_msg("%s: %s", text, why);
+        emit_reset(&e);
+        varlink_begin_reply(&e);
+        emit_text(&e, "v", value);
+        varlink_end(&e, continues);
+        assert_ptr_equal(memchr(e.text, '\0', e.len), e.text + e.len - 1);
+        if (varlink_parse_reply(e.text, e.len - 1, &reply, &why) < 0)
+            fail_msg("%s: %s", e.text, why);
         assert_string_equal(json_string_value(json_object_get(reply.parameters, "v")), value);
+        assert_int_equal(reply.continues, continues);
         varlink_reply_clear(&reply);
-        free(text);
     }
+    emit_free(&e);
 }
 
 /* Damaged messages are read or refused; the sanitizers see to the rest. */
@@ -309,11 +326,17 @@ static void random_damage_does_no_harm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_are_read),          cmocka_unit_test(what_is_no_call_is_refused),
-        cmocka_unit_test(deep_nesting_is_refused), cmocka_unit_test(many_values_are_for_replies),
-        cmocka_unit_test(replies_are_read),        cmocka_unit_test(what_is_no_reply_is_refused),
-        cmocka_unit_test(messages_are_written),    cmocka_unit_test(parameters_are_taken_over),
-        cmocka_unit_test(random_texts_survive),    cmocka_unit_test(random_damage_does_no_harm),
+        cmocka_unit_test(calls_are_read),
+        cmocka_unit_test(what_is_no_call_is_refused),
+        cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(many_values_are_for_replies),
+        cmocka_unit_test(replies_are_read),
+        cmocka_unit_test(what_is_no_reply_is_refused),
+        cmocka_unit_test(calls_are_written),
+        cmocka_unit_test(parameters_are_taken_over),
+        cmocka_unit_test(replies_are_written),
+        cmocka_unit_test(random_texts_survive),
+        cmocka_unit_test(random_damage_does_no_harm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,168 @@
+#include "emit.h"
+
+#include "text.h"
+
+#include <stdlib.h>
+#include <sys/param.h>
+
+#define ROOM_FIRST 1024
+
+/* The longest that becomes of one byte: \u001F */
+#define ESCAPE_MAX 6
+
+void emit_free(struct emit *e)
+{
+    free(e->text);
+    *e = (struct emit){0};
+}
+
+void emit_reset(struct emit *e)
+{
+    e->len = 0;
+    e->failed = false;
+}
+
+static bool grow(struct emit *e, size_t n)
+{
+    size_t room = MAX(MAX(e->room * 2, e->len + n), ROOM_FIRST);
+    char *text = e->failed ? NULL : reallocarray(e->text, room, 1);
+
+    if (text == NULL) {
+        e->failed = true;
+        return false;
+    }
+    e->text = text;
+    e->room = room;
+    return true;
+}
+
+/* Where `n` more bytes can be put; NULL when there is no memory. */
+static char *end_of(struct emit *e, size_t n)
+{
+    if (e->failed || (e->room - e->len < n && !grow(e, n)))
+        return NULL;
+    return e->text + e->len;
+}
+
+/* The same, behind a comma where one is due. */
+static char *next_of(struct emit *e, size_t n)
+{
+    char *to = end_of(e, n + 1);
+
+    if (to == NULL || e->len == 0 || to[-1] == '{' || to[-1] == '[' || to[-1] == ':')
+        return to;
+    *to = ',';
+    e->len++;
+    return to + 1;
+}
+
+static void put(struct emit *e, char *to, const void *bytes, size_t n)
+{
+    if (to == NULL)
+        return;
+    memcpy(to, bytes, n);
+    e->len += n;
+}
+
+void emit_bytes(struct emit *e, const void *bytes, size_t n)
+{
+    put(e, end_of(e, n), bytes, n);
+}
+
+void emit_key_bytes(struct emit *e, const char *key, size_t len)
+{
+    char *to = next_of(e, len + 3);
+
+    if (to == NULL)
+        return;
+    *to++ = '"';
+    to = mempcpy(to, key, len);
+    *to++ = '"';
+    *to = ':';
+    e->len += len + 3;
+}
+
+void emit_open_value(struct emit *e, char bracket)
+{
+    put(e, next_of(e, 1), &bracket, 1);
+}
+
+void emit_null_value(struct emit *e)
+{
+    put(e, next_of(e, 4), "null", 4);
+}
+
+void emit_bool_value(struct emit *e, bool value)
+{
+    if (value)
+        put(e, next_of(e, 4), "true", 4);
+    else
+        put(e, next_of(e, 5), "false", 5);
+}
+
+void emit_int_value(struct emit *e, int64_t value)
+{
+    char digits[20]; // of INT64_MIN with its sign
+    size_t at = sizeof digits;
+    uint64_t n = value < 0 ? -(uint64_t)value : (uint64_t)value;
+
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n != 0);
+    if (value < 0)
+        digits[--at] = '-';
+    put(e, next_of(e, sizeof digits - at), digits + at, sizeof digits - at);
+}
+
+/* A character that cannot stand for itself: RFC 8259, section 7. */
+static char *put_escape(char *to, char c)
+{
+    static const char pairs[] = "\"\"\\\\\bb\ff\nn\rr\tt", hex[] = "0123456789ABCDEF";
+
+    *to++ = '\\';
+    for (size_t i = 0; i < sizeof pairs - 1; i += 2)
+        if (c == pairs[i]) {
+            *to++ = pairs[i + 1];
+            return to;
+        }
+    to = mempcpy(to, "u00", 3);
+    *to++ = hex[c >> 4];
+    *to++ = hex[c & 0xf];
+    return to;
+}
+
+/* How many bytes from here on are ASCII and stand for themselves. */
+static size_t plain_length(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t n = 0;
+
+    while (s[n] >= 0x20 && s[n] < 0x80 && s[n] != '"' && s[n] != '\\')
+        n++;
+    return n;
+}
+
+void emit_text_value(struct emit *e, const char *text)
+{
+    char *begin = next_of(e, strlen(text) * ESCAPE_MAX + 2), *to = begin;
+
+    if (to == NULL)
+        return;
+    *to++ = '"';
+    for (;;) {
+        size_t n = plain_length(text);
+        to = mempcpy(to, text, n);
+        text += n;
+        if (*text == '\0')
+            break;
+        n = utf8_length(text);
+        if (n == 0)
+            to = mempcpy(to, "\xef\xbf\xbd", 3);
+        else
+            to = n == 1 ? put_escape(to, *text) : mempcpy(to, text, n);
+        text += MAX(n, 1);
+    }
+    *to++ = '"';
+    e->len += (size_t)(to - begin);
+}
