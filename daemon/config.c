@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "conf_text.h"
+#include "gather.h"
 #include "text.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@ enum daemon_key {
     DAEMON_LOG_LEVEL,
     DAEMON_BACKEND,
     DAEMON_CLOCK,
+    DAEMON_ACCURACY,
     DAEMON_MAX_JOBS,
     DAEMON_KEEP_ENDED,
     DAEMON_REPORT_LIMIT,
@@ -31,6 +33,7 @@ static const char *const daemon_keys[] = {
     [DAEMON_LOG_LEVEL] = "log-level",
     [DAEMON_BACKEND] = "backend",
     [DAEMON_CLOCK] = "clock",
+    [DAEMON_ACCURACY] = "accuracy",
     [DAEMON_MAX_JOBS] = "max-jobs",
     [DAEMON_KEEP_ENDED] = "keep-ended",
     [DAEMON_REPORT_LIMIT] = "report-limit",
@@ -125,6 +128,7 @@ void daemon_settings_default(struct daemon_settings *out)
         .log_level = LOG_INFO,
         .backend = BACKEND_AUTO,
         .clock = CLOCK_KIND_MONOTONIC,
+        .accuracy = NSEC_PER_MSEC,
         .max_jobs = 2000000,
         .keep_ended = 1000,
         .report_limit = 1000,
@@ -223,6 +227,20 @@ static int set_count(const char *value, uint64_t min, uint32_t *out, const char 
     return 0;
 }
 
+static int set_accuracy(const char *value, int64_t *out, const char **why)
+{
+    int64_t span;
+    int r = span_parse(value, &span, why);
+
+    if (r < 0)
+        return r;
+    *why = "is more than a second";
+    if (span > ACCURACY_MAX)
+        return -ERANGE;
+    *out = span;
+    return 0;
+}
+
 /* Set a key of [daemon]. 0, or -EINVAL or -ERANGE with a phrase in `why`. */
 static int set_daemon(struct daemon_settings *s, enum daemon_key key, const char *value, char *why, size_t size)
 {
@@ -248,6 +266,9 @@ static int set_daemon(struct daemon_settings *s, enum daemon_key key, const char
     case DAEMON_CLOCK:
         if ((r = find_word(WORDS(clocks), value, why, size)) >= 0)
             s->clock = (enum loop_clock)r;
+        break;
+    case DAEMON_ACCURACY:
+        r = set_accuracy(value, &s->accuracy, &phrase);
         break;
     case DAEMON_MAX_JOBS:
         r = set_count(value, 1, &s->max_jobs, &phrase);

@@ -25,6 +25,7 @@ struct daemon_settings {
     int log_level; // syslog priority, LOG_EMERG .. LOG_DEBUG; lines above it are not written
     enum loop_backend backend;
     enum loop_clock clock;
+    int64_t accuracy; // ns; how much later than due a tick may come for the sake of fewer wake-ups
     uint32_t max_jobs;
     uint32_t keep_ended;
     uint32_t report_limit;    // tick lines a second; 0: no limit

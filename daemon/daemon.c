@@ -178,6 +178,13 @@ static void time_tick(struct daemon *d, const struct job_event *ev)
     lateness_add(&d->lateness, MAX(d->tick_time - ev->due, 0));
 }
 
+/* The loop puts no wake off so far that a job would miss a tick. */
+static void keep_pace(struct daemon *d, const struct job *job)
+{
+    if (rate_is_faster(job->spec.rate, loop_quick_below(d->loop)))
+        loop_note_quick(d->loop, rate_interval(job->spec.rate), job_due(job));
+}
+
 static void on_job_event(void *ctx, struct job *job, const struct job_event *ev)
 {
     struct daemon *d = ctx;
@@ -185,6 +192,7 @@ static void on_job_event(void *ctx, struct job *job, const struct job_event *ev)
     if (ev->type == EVENT_TICK || (ev->type == EVENT_FINISH && job->spec.kind == JOB_ONCE))
         time_tick(d, ev);
     d->status_stale = service_managed(d->service);
+    keep_pace(d, job);
     report_job(d->report, job, ev);
     methods_job_event(d->methods, job, ev);
 }
@@ -239,6 +247,7 @@ static int take_config(struct daemon *d, struct config *config, struct reload_pl
                        config->daemon.max_jobs);
         return -EINVAL;
     }
+    loop_set_accuracy(d->loop, config->daemon.accuracy);
     report_configure(d->report, &(struct report_config){config->daemon.log_level, config->daemon.report_limit});
     control_configure(d->control, config->daemon.max_connections);
     config_free(d->config);
@@ -409,6 +418,7 @@ static int make_loop(struct daemon *d, char *why, size_t size)
     if (r < 0)
         return fail(why, size, r, "cannot make an event loop with backend %s: %s", loop_backend_name(settings->backend),
                     strerror(-r));
+    loop_set_accuracy(d->loop, settings->accuracy);
     d->start = loop_now(d->loop);
     d->status_due = d->start;
     d->watchdog_due = service_watchdog_interval(d->service) > 0 ? d->start : TIME_NEVER;

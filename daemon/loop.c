@@ -1,5 +1,7 @@
 #include "loop.h"
 
+#include "gather.h"
+
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
@@ -16,7 +18,7 @@ static const int caught_signals[] = {SIGTERM, SIGINT, SIGHUP};
  */
 #define NEAR (50 * NSEC_PER_USEC)
 
-/* Instead of a time in loop::timer_at and wake_at: it has come, and no other was set since. */
+/* Instead of a time in loop::timer_at and wish: it has come, and no other was set since. */
 #define FIRED (-1)
 
 #define N_SIGNALS (sizeof caught_signals / sizeof caught_signals[0])
@@ -36,8 +38,10 @@ struct loop {
     struct watch *timer;
     struct event *in_line; // instead of the timer, for a time that is near
     int64_t timer_at;      // what the timer is set to; TIME_NEVER: it is off
-    int64_t wake_at;       // what was wished for last
+    int64_t wish;          // what was wished for last
+    int64_t wake_at;       // when that will be done
     int64_t woken;         // when hooks.wake was called last
+    struct gather gather;
     struct caught signals[N_SIGNALS];
 };
 
@@ -58,7 +62,7 @@ static void set_timer(struct loop *loop, int64_t when)
 static void wake(struct loop *loop)
 {
     loop->woken = loop_now(loop);
-    loop->wake_at = FIRED;
+    loop->wish = FIRED;
     loop->hooks.wake(loop->hooks.ctx, loop->woken);
 }
 
@@ -78,7 +82,7 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx)
 
     (void)fd;
     (void)what;
-    if (loop->wake_at == TIME_NEVER || loop->wake_at > loop->woken + NEAR)
+    if (loop->wish == FIRED || loop->wake_at == TIME_NEVER || loop->wake_at > loop->woken + NEAR)
         return; // another time was wished meanwhile, and the timer is set to it
     if (loop->wake_at <= loop_now(loop))
         wake(loop);
@@ -162,7 +166,7 @@ int loop_new(enum loop_backend backend, enum loop_clock clock, const struct loop
     loop->clock = clock == CLOCK_KIND_BOOTTIME ? CLOCK_BOOTTIME : CLOCK_MONOTONIC;
     loop->timer_fd = -1;
     loop->timer_at = TIME_NEVER;
-    loop->wake_at = TIME_NEVER;
+    loop->wish = loop->wake_at = TIME_NEVER;
     loop->woken = INT64_MIN / 2;
 
     int r = base_new(backend, &loop->base);
@@ -216,18 +220,44 @@ int64_t loop_now(const struct loop *loop)
     return (int64_t)ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
+void loop_set_accuracy(struct loop *loop, int64_t accuracy)
+{
+    if (accuracy != loop->gather.accuracy)
+        gather_init(&loop->gather, accuracy);
+}
+
+void loop_note_quick(struct loop *loop, int64_t interval, int64_t due)
+{
+    if (due != TIME_NEVER)
+        gather_note_quick(&loop->gather, interval, due);
+}
+
+int64_t loop_quick_below(const struct loop *loop)
+{
+    return gather_quick_below(&loop->gather);
+}
+
+/* When to wake for `when`, which was not due at the last wake. */
+static int64_t put_off(struct loop *loop, int64_t when)
+{
+    if (loop->wish == FIRED)
+        gather_note_gap(&loop->gather, when - loop->woken);
+    return gather_wake(&loop->gather, when);
+}
+
 void loop_wake_at(struct loop *loop, int64_t when)
 {
     if (when < 1)
         when = 1; // zero would turn the timer off
-    if (when == loop->wake_at)
+    if (when == loop->wish)
         return;
-    loop->wake_at = when;
-    if (when <= loop->woken + NEAR) {
+    loop->wake_at = when > loop->woken ? put_off(loop, when) : when;
+    loop->wish = when;
+    if (loop->wake_at <= loop->woken + NEAR) {
         set_timer(loop, TIME_NEVER);
         event_active(loop->in_line, EV_TIMEOUT, 0);
     } else {
-        set_timer(loop, when);
+        set_timer(loop, loop->wake_at);
     }
 }
 

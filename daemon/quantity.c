@@ -303,6 +303,11 @@ int64_t rate_interval(struct rate rate)
     return rate_due(rate, 1);
 }
 
+bool rate_is_faster(struct rate rate, int64_t interval)
+{
+    return rate.ns < (u128)interval * rate.ticks;
+}
+
 /* rate_due(k) > e  <=>  k * ns / ticks + 1/2 >= e + 1  <=>  k >= (2e + 1) * ticks / (2 * ns) */
 uint64_t rate_ticks_by(struct rate rate, int64_t elapsed)
 {

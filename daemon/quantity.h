@@ -49,6 +49,9 @@ char *rate_format(struct rate rate, char *buf, size_t size);
 /* The time between two ticks, rounded to the nearest nanosecond. */
 int64_t rate_interval(struct rate rate);
 
+/* Is the time between two ticks shorter than `interval`, at least 0? Much cheaper than to know it. */
+bool rate_is_faster(struct rate rate, int64_t interval);
+
 /*
  * When tick k is due, in nanoseconds after tick 0: k * ns / ticks, rounded half up from the exact value, so that no
  * rate drifts. TIME_NEVER when that is more than an int64_t holds.

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import BUILD, EXAMPLES, LATE, ROOT
+from harness import BUILD, EXAMPLES, LATE, ROOT, wait_until
 from varlink import DEADLINE, VarlinkError
 
 BACKENDS = {"simple.conf": "epoll", "simple-poll.conf": "poll", "simple-select.conf": "select"}
@@ -242,6 +242,29 @@ def test_jobs_added_over_the_socket_tick_exactly(daemon):
         assert event["elapsedNsec"] >= due
         assert event["lateUsec"] * 1000 <= event["elapsedNsec"] - due <= event["lateUsec"] * 1000 + 2000
         assert event["lateUsec"] < LATE * 10**6
+
+
+def test_dense_ticks_are_gathered(daemon):
+    """Four thousand a second are met with few wake-ups; with accuracy 0s, which a reload brings, each with its own."""
+    jobs = "".join(f"[job:slow-{i}]\nkind = loop\ndelay = {250 * i}us\n" for i in range(400))
+    d = daemon("[daemon]\naccuracy = 5ms\n[defaults]\ninterval = 100ms\nreport = none\n" + jobs)
+
+    def wakes_per_tick():
+        def counts():
+            return d.proc_status("voluntary_ctxt_switches"), d.status()["ticks"]
+
+        settled = counts()[1] + 2000  # the mean that it goes by is that of the last wakes
+        wait_until(lambda: counts()[1] >= settled)
+        wakes, ticks = counts()
+        time.sleep(0.5)
+        now = counts()
+        return (now[0] - wakes) / (now[1] - ticks)
+
+    gathered = wakes_per_tick()
+    assert gathered < 0.2
+    d.config.write_text(d.config.read_text().replace("5ms", "0s"))
+    d.call("Reload")
+    assert wakes_per_tick() > 2 * gathered
 
 
 # LoopingCall: a loop that keeps its grid

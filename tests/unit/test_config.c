@@ -126,6 +126,7 @@ static void expect_built_in(const struct daemon_settings *s)
     assert_int_equal(s->keep_ended, d.keep_ended);
     assert_int_equal(s->report_limit, d.report_limit);
     assert_int_equal(s->max_connections, d.max_connections);
+    assert_int_equal(s->accuracy, d.accuracy);
 }
 
 static void test_empty(void **state)
@@ -159,6 +160,7 @@ static void test_built_in_settings(void **state)
     assert_int_equal(s.keep_ended, 1000);
     assert_int_equal(s.report_limit, 1000);
     assert_int_equal(s.max_connections, 256);
+    assert_int_equal(s.accuracy, 1000000);
 }
 
 static void test_daemon_settings(void **state)
@@ -170,6 +172,7 @@ static void test_daemon_settings(void **state)
                                        "log-level = debug\n"
                                        "backend = select\n"
                                        "clock = boottime\n"
+                                       "accuracy = 250us\n"
                                        "max-jobs = 7\n"
                                        "keep-ended = 0\n"
                                        "report-limit = 0\n"
@@ -184,6 +187,7 @@ static void test_daemon_settings(void **state)
     assert_int_equal(config->daemon.keep_ended, 0);
     assert_int_equal(config->daemon.report_limit, 0);
     assert_int_equal(config->daemon.max_connections, 1000000000);
+    assert_int_equal(config->daemon.accuracy, 250000);
     config_free(config);
 }
 
@@ -468,6 +472,9 @@ static void test_bad_daemon_keys(void **state)
         {"[daemon]\nbackend = pol\n", "t.conf:2: daemon: backend: 'pol' is unknown; did you mean 'poll'?\n", 0},
         {"[daemon]\nclock = realtime\n", "t.conf:2: daemon: clock: 'realtime' is not one of monotonic|boottime\n", 0},
         {"[daemon]\nclock = x\n", "t.conf:2: daemon: clock: 'x' is not one of monotonic|boottime\n", 0},
+        {"[daemon]\naccuracy = 1001ms\n", "t.conf:2: daemon: accuracy: '1001ms' is more than a second\n", 0},
+        {"[daemon]\naccuracy = fine\n",
+         "t.conf:2: daemon: accuracy: 'fine' is not a time span such as 500ms, 2s or 1min 30s\n", 0},
         {"[daemon]\nmax-jobs = 0\n", "t.conf:2: daemon: max-jobs: '0' is zero\n", 0},
         {"[daemon]\nmax-connections = 0\n", "t.conf:2: daemon: max-connections: '0' is zero\n", 0},
         {"[daemon]\nkeep-ended = -1\n", "t.conf:2: daemon: keep-ended: '-1' is negative\n", 0},

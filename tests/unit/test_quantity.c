@@ -371,6 +371,8 @@ static void due_times_do_not_drift(void **state)
         assert_int_equal(rate_due(rate, 0), 0);
         assert_int_equal(rate_due(rate, 1), rows[i].first);
         assert_int_equal(rate_interval(rate), rows[i].first);
+        assert_false(rate_is_faster(rate, rows[i].first - 1));
+        assert_true(rate_is_faster(rate, rows[i].first + 1));
         assert_int_equal(rate_due(rate, 1000000), rows[i].millionth);
         assert_int_equal(rate_due(rate, 1000000000), rows[i].billionth);
     }
