@@ -49,6 +49,6 @@ int64_t lateness_within(const struct lateness *l, unsigned percent)
     while (before + l->buckets[bucket] < rank)
         before += l->buckets[bucket++];
     int64_t begin = (int64_t)bucket_begin(bucket, &width);
-    double part = (double)(rank - before) / (double)l->buckets[bucket];
-    return MIN(begin + (int64_t)((double)(width - 1) * part), l->max);
+    unsigned __int128 part = (unsigned __int128)(width - 1) * (rank - before) / l->buckets[bucket];
+    return MIN(begin + (int64_t)part, l->max);
 }
