@@ -7,6 +7,7 @@
 #ifndef TWISTY_LINE_H
 #define TWISTY_LINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -23,11 +24,17 @@ static inline struct line line_begin(char *buf, size_t size)
     return (struct line){.buf = buf, .size = size};
 }
 
+/* Where n is a constant, as with most texts, the first memcpy() is a few moves. */
 static inline void line_bytes(struct line *line, const void *bytes, size_t n)
 {
-    if (n > line->size - line->len - 1)
-        n = line->size - line->len - 1;
-    memcpy(line->buf + line->len, bytes, n);
+    size_t room = line->size - line->len - 1;
+
+    if (__builtin_expect(n <= room, true)) {
+        memcpy(line->buf + line->len, bytes, n);
+    } else {
+        memcpy(line->buf + line->len, bytes, room);
+        n = room;
+    }
     line->len += n;
     line->buf[line->len] = '\0';
 }
@@ -37,16 +44,35 @@ static inline void line_text(struct line *line, const char *text)
     line_bytes(line, text, strlen(text));
 }
 
+static inline unsigned line_digits(uint64_t n)
+{
+    unsigned digits = 1;
+
+    for (; n >= 10000; n /= 10000)
+        digits += 4;
+    return digits + (n >= 10) + (n >= 100) + (n >= 1000);
+}
+
+/* Two digits at a time, from the last, where they belong. One that does not fit is left out whole: cut, it would lie.
+ */
 static inline void line_number(struct line *line, uint64_t n)
 {
-    char digits[20]; // of UINT64_MAX
-    size_t at = sizeof digits;
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142"
+                                "43444546474849505152535455565758596061626364656667686970717273747576777879808182838485"
+                                "8687888990919293949596979899";
+    unsigned digits = line_digits(n);
+    char *at = line->buf + line->len + digits;
 
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n);
-    line_bytes(line, digits + at, sizeof digits - at);
+    if (digits > line->size - line->len - 1)
+        return;
+    line->len += digits;
+    *at = '\0';
+    for (; n >= 100; n /= 100)
+        memcpy(at -= 2, pairs + n % 100 * 2, 2);
+    if (n >= 10)
+        memcpy(at - 2, pairs + n * 2, 2);
+    else
+        at[-1] = (char)('0' + n);
 }
 
 #endif

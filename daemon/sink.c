@@ -73,9 +73,9 @@ struct sink {
     uint64_t sent;
     uint64_t lost;
     uint64_t untold;  // lost since the last line that told how many
-    time_t stamp_sec; // what `stamp` says
-    char stamp[sizeof("Jan  1 00:00:00 ")];
-    char tag[sizeof("twistyd[2147483647]: ")];
+    time_t stamp_sec; // when `stamp` was made
+    size_t stamp_len;
+    char stamp[sizeof("Jan  1 00:00:00 twistyd[2147483647]: ")];
 };
 
 static void add_two_digits(struct line *out, int n)
@@ -83,7 +83,7 @@ static void add_two_digits(struct line *out, int n)
     line_bytes(out, (const char[]){(char)('0' + n / 10 % 10), (char)('0' + n % 10)}, 2);
 }
 
-/* "Jan  1 00:00:00 ": RFC 3164's time, made once a second. */
+/* "Jan  1 00:00:00 twistyd[1]: ": RFC 3164's time and tag, made once a second. */
 static void refresh_stamp(struct sink *s)
 {
     static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -105,17 +105,11 @@ static void refresh_stamp(struct sink *s)
     add_two_digits(&out, tm.tm_min);
     line_text(&out, ":");
     add_two_digits(&out, tm.tm_sec);
-    line_text(&out, " ");
-    s->stamp_sec = now.tv_sec;
-}
-
-static void make_tag(struct sink *s)
-{
-    struct line out = line_begin(s->tag, sizeof s->tag);
-
-    line_text(&out, "twistyd[");
+    line_text(&out, " twistyd[");
     line_number(&out, (uint64_t)getpid());
     line_text(&out, "]: ");
+    s->stamp_sec = now.tv_sec;
+    s->stamp_len = out.len;
 }
 
 /* The length of a line that may have to be cut: never within a character. */
@@ -168,8 +162,7 @@ static void format_syslog(struct sink *s, struct line *out, const struct sink_re
     line_text(out, "<");
     line_number(out, (uint64_t)(LOG_DAEMON | record->priority));
     line_text(out, ">");
-    line_text(out, s->stamp);
-    line_text(out, s->tag);
+    line_bytes(out, s->stamp, s->stamp_len);
     line_bytes(out, record->line, cut_length(record->line));
 }
 
@@ -543,7 +536,6 @@ int sink_open(enum log_target target, const struct sink_paths *paths, struct wat
     s->ctx = ctx;
     s->retry_ms = RETRY_MS_FIRST;
     s->stamp_sec = -1;
-    make_tag(s);
     r = open_target(s, target, paths);
     if (r == 0) {
         s->watch = watch_new(watches, s->fd, "log", log_target_name(s->target), on_watch, s);
