@@ -7,7 +7,8 @@ ifneq ($(filter bench%,$(MAKECMDGOALS)),)
 can_include = $(shell echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
 BENCH_PEERS := libevent $(if $(call can_include,uv.h),libuv) $(if $(call can_include,ev.h),libev)
 endif
-BENCH_PROGRAMS := $(patsubst %,timers_%,sched $(BENCH_PEERS))
+BENCH_PROGRAMS := $(patsubst %,timers_%,sched $(BENCH_PEERS)) \
+	$(patsubst %,lines_%,report_syslog report_journal syslog sd_journal)
 BENCH := TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -B tests/bench/bench.py
 
 $(B)/bench/%_libevent: BENCH_LIBS := -levent_core
@@ -19,6 +20,15 @@ $(B)/bench/timers_%: tests/bench/timers_%.c tests/bench/timers.c tests/bench/vir
 		$(wildcard tests/bench/*.h) tests/unit/random.h
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIB) $(BENCH_LIBS)
+
+$(B)/bench/lines_report_journal: CPPFLAGS += -DLINES_JOURNAL
+$(B)/bench/lines_report_%: tests/bench/lines_report.c tests/bench/lines.c $(LIB) $(wildcard tests/bench/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIB) $(PKG_LIBS)
+
+$(B)/bench/lines_%: tests/bench/lines_%.c tests/bench/lines.c $(wildcard tests/bench/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(PKG_LIBS)
 
 $(B)/bench/%: tests/bench/%.c $(LIB) $(wildcard tests/bench/*.h) tests/unit/random.h
 	@mkdir -p $(@D)

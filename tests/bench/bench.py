@@ -8,9 +8,10 @@ import argparse
 import sys
 
 import frame
+import lines
 import timers
 
-PARTS = (timers,)
+PARTS = (timers, lines)
 
 
 def main():

@@ -106,14 +106,14 @@ def run_command(command, **options):
         raise BenchError(f"{' '.join(map(str, command))} exits with {e.returncode}: {e.stderr.strip()}") from None
 
 
-def run_program(name, *arguments):
-    """A program of the bench prints one line of JSON."""
-    return json.loads(run_command([PROGRAMS / name, *map(str, arguments)]).stdout)
+def run_program(name, *arguments, under=()):
+    """A program of the bench, under another one if need be, prints one line of JSON."""
+    return json.loads(run_command([*under, PROGRAMS / name, *map(str, arguments)]).stdout)
 
 
-def count_instructions(name, *arguments):
+def count_instructions(name, *arguments, under=()):
     """The same, and the user-space instructions of its function measured_run(): the same number on every machine."""
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no",
+    command = [*under, "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no",
                "--toggle-collect=measured_run", PROGRAMS / name, *map(str, arguments)]
     done = run_command(command)
     return json.loads(done.stdout) | {"instructions": int(re.search(r"Collected : (\d+)", done.stderr)[1])}
@@ -218,10 +218,10 @@ def run_bench(bench, mode, turns, log):
 
 
 def judge(bench, promise, all_results, bound):
-    """Is it kept? True or false, and the value in words; None where somebody was not there."""
+    """Is it kept? True or false, and the value in words; None where the peer is not there."""
     results = all_results.get(promise.case, {})
     if bench.ours not in results:
-        return None, "it was not measured"
+        return False, "it was not measured"
     figure = next(f for f in bench.figures if f.key == promise.figure)
     if promise.peer:
         if promise.peer not in results:
@@ -250,9 +250,10 @@ def failed_checks(bench, all_results):
         if promise.check is None:
             continue
         kept, words = judge(bench, promise, all_results, promise.check)
-        failures += not kept
+        verdict = {True: "ok    ", False: "FAILED", None: "absent"}[kept]
+        failures += kept is False
         goal = "" if promise.goal is None else f" (goal {show(promise.goal)})"
-        print(f"{'ok    ' if kept else 'FAILED'} {bench.name}, {promise.case}, {promise.figure}: {words}{goal}")
+        print(f"{verdict} {bench.name}, {promise.case}, {promise.figure}: {words}{goal}")
     return failures
 
 
