@@ -26,6 +26,9 @@
 #define IDLE_TIMEOUT_MS  (10 * 60 * 1000)
 #define STALL_TIMEOUT_MS (30 * 1000)
 
+/* At the end, for replies under way, and for requests from those that were taken just now. */
+#define LAST_TURN_MS 50
+
 /* Connections beyond the bound that root and the daemon's own user may still have. */
 #define RESERVED_CONNECTIONS 16
 
@@ -38,6 +41,7 @@ struct conn {
     struct evbuffer *in, *out;
     size_t scanned;  // bytes of `in` that hold no NUL
     bool handling;   // in conn_on_ready(), which settles at its end
+    bool asked;      // it has sent a message
     bool busy;       // the reply to the last message is not complete
     bool subscribed; // ... and goes on until the peer goes
     bool eof;        // the peer sends no more
@@ -181,6 +185,7 @@ static void conn_process(struct conn *conn)
             conn->doomed = true;
             break;
         }
+        conn->asked = true;
         conn->busy = true;
         hooks->message(hooks->ctx, conn, text, len - 1);
         evbuffer_drain(conn->in, len);
@@ -366,6 +371,27 @@ int control_open(const struct control_config *config, struct watch_set *watches,
     }
     *out = control;
     return 0;
+}
+
+/* Answer what has come. Is there a connection that still waits for a reply, or has not asked for any? */
+static bool turn(struct control *control)
+{
+    struct conn *conn, *next;
+    bool unfinished = false;
+
+    for (conn = LIST_FIRST(&control->conns); conn != NULL; conn = next) {
+        next = LIST_NEXT(conn, link);
+        unfinished |= !conn->asked || (conn->busy && !conn->subscribed);
+        conn_on_ready(conn, conn->busy ? 0 : WATCH_READ);
+    }
+    return unfinished;
+}
+
+void control_last_turn(struct control *control)
+{
+    watch_want(control->accept, 0, 0);
+    for (int ms = 0; turn(control) && ms < LAST_TURN_MS; ms++)
+        usleep(1000);
 }
 
 void control_close(struct control *control)

@@ -56,6 +56,12 @@ struct control_config {
 int control_open(const struct control_config *config, struct watch_set *watches, const struct control_hooks *hooks,
                  struct control **out, char *why, size_t size);
 
+/*
+ * After the loop has ended: take no more connections, and answer what is asked on those that there are, for a moment
+ * that ends. Whoever waits to be connected is left to the next daemon, if the socket is the service manager's.
+ */
+void control_last_turn(struct control *control);
+
 /* Stop listening, send what is still unsent as far as the peers take it without waiting, close and unlink. */
 void control_close(struct control *control);
 

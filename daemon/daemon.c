@@ -583,6 +583,7 @@ int daemon_run(struct daemon *d)
     int r = d->stop != NULL ? 0 : loop_run(d->loop);
     if (r < 0)
         stop(d, "loop-failed");
+    control_last_turn(d->control);
     say_goodbye(d);
     return r;
 }

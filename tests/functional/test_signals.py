@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import wait_until
 from varlink import Closed
 
 JOBS = """
@@ -89,6 +90,29 @@ def test_term_while_replies_are_under_way(daemon):
             while True:
                 client.receive()
     assert len(d.lines("^stop ")) == 3000
+
+
+def test_term_leaves_no_request_without_a_reply(daemon):
+    """Those who were connected have asked, or do so a moment later; and a reply in slices is ended."""
+    d = daemon()
+    d.add(*({"kind": "loop", "interval": "1h", "immediate": False} for _ in range(200)))
+    clients = [d.connect() for _ in range(20)]
+    wait_until(lambda: d.status()["connections"] == 21)
+    with d.stalled(0.1):
+        for client in clients[:10]:
+            client.send("Status")
+        clients[1].send("List", more=True)
+        d.signal(signal.SIGTERM)
+    for client in clients[10:]:
+        client.send("Status")
+    for client in clients:
+        assert client.receive()[0]["status"]["pid"] == d.pid
+    listed, continues = 0, True
+    while continues:
+        reply, continues = clients[1].receive()
+        listed += len(reply["jobs"])
+    assert listed == 200
+    assert d.wait_exit() == 0
 
 
 def test_pipe_is_ignored(daemon):
