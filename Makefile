@@ -84,13 +84,14 @@ $(B)/tests/%: tests/unit/%.c $(LIB) $(CTL_LIB)
 $(B)/tests/test_nomem: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=reallocarray,--wrap=strdup
 
 include tests/bench/bench.mk
+include tests/service/service.mk
 
 -include $(wildcard $(B)/daemon/*.d $(B)/ctl/*.d $(B)/tests/*.d)
 
 # What the build needs, then what the tests and lint need.
 DEPS := gcc make pkg-config libevent-dev libsystemd-dev libinih-dev libjansson-dev systemd \
 	libcmocka-dev python3-pytest python3-pytest-xdist python3-twisted rsyslog strace util-linux bash-completion \
-	clang clang-format clang-tidy cppcheck shellcheck mandoc $(BENCH_DEPS)
+	clang clang-format clang-tidy cppcheck shellcheck mandoc $(SERVICE_DEPS) $(BENCH_DEPS)
 
 deps: ## install the Debian packages that building, testing and linting need
 	sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
@@ -160,7 +161,7 @@ clean: ## remove everything that was built
 	rm -rf $(B)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile tests/bench/bench.mk | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile tests/bench/bench.mk tests/service/service.mk | expand -t 14
 
 .PHONY: all deps run test test-unit test-functional asan lint format install uninstall clean help
 .DELETE_ON_ERROR:

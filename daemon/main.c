@@ -3,6 +3,7 @@
  */
 #include "conf_files.h"
 #include "daemon.h"
+#include "sink.h"
 #include "text.h"
 #include "varlink.h"
 
@@ -55,11 +56,17 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
+/* What went wrong before there is a log, as an error also in the journal, where stderr leads under systemd. */
+static const char *error_prefix(void)
+{
+    return sink_stderr_is_journal() ? "<3>" : "";
+}
+
 __attribute__((format(printf, 1, 2), noreturn)) static void usage_error(const char *format, ...)
 {
     va_list args;
 
-    fputs("twistyd: ", stderr);
+    fprintf(stderr, "%stwistyd: ", error_prefix());
     va_start(args, format);
     vfprintf(stderr, format, args);
     va_end(args);
@@ -83,7 +90,7 @@ static int end_output(void)
 {
     if (fflush(stdout) == 0 && ferror(stdout) == 0)
         return EXIT_SUCCESS;
-    fprintf(stderr, "twistyd: cannot write to standard output: %s\n", strerror(errno));
+    fprintf(stderr, "%stwistyd: cannot write to standard output: %s\n", error_prefix(), strerror(errno));
     return EXIT_FAILURE;
 }
 
@@ -143,7 +150,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 static void print_mistake(void *ctx, const char *line)
 {
     (void)ctx;
-    fprintf(stderr, "%s\n", line);
+    fprintf(stderr, "%s%s\n", error_prefix(), line);
 }
 
 static struct config *load(const struct options *o)
@@ -154,7 +161,7 @@ static struct config *load(const struct options *o)
     if (r == -EINVAL)
         exit(EX_CONFIG);
     if (r < 0) {
-        fprintf(stderr, "twistyd: %s\n", strerror(-r));
+        fprintf(stderr, "%stwistyd: %s\n", error_prefix(), strerror(-r));
         exit(EXIT_FAILURE);
     }
     return config;
@@ -195,7 +202,7 @@ int main(int argc, char **argv)
         return check(&options, config);
     int r = daemon_new(&options.daemon, config, &daemon, why, sizeof why);
     if (r < 0) {
-        fprintf(stderr, "twistyd: %s\n", why);
+        fprintf(stderr, "%stwistyd: %s\n", error_prefix(), why);
         return r == -EADDRINUSE ? EX_UNAVAILABLE : EXIT_FAILURE;
     }
     r = daemon_run(daemon);

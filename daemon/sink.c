@@ -476,6 +476,13 @@ static bool is_journal_stream(const struct stat *st)
     return *end == '\0' && device == st->st_dev && inode == st->st_ino;
 }
 
+bool sink_stderr_is_journal(void)
+{
+    struct stat st;
+
+    return fstat(STDERR_FILENO, &st) == 0 && is_journal_stream(&st);
+}
+
 /*
  * A pipe or terminal is opened anew: O_NONBLOCK on descriptor 2 itself would be seen by everybody who has it, the
  * shell for one. Where that is not allowed, and for all else but sockets, which have MSG_DONTWAIT, it is written to

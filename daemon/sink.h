@@ -72,6 +72,9 @@ int64_t sink_deadline(int ms);
  */
 int sink_write(struct sink *sink, const struct sink_record *record, bool keep);
 
+/* Does stderr lead to the journal? Then a line may begin with its priority, as "<3>": see sd-daemon(3). */
+bool sink_stderr_is_journal(void);
+
 /* Where lines go: never LOG_TARGET_AUTO. */
 enum log_target sink_target(const struct sink *sink);
 
