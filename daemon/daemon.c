@@ -89,7 +89,7 @@ static void send_status(struct daemon *d, int64_t now)
     int n = snprintf(text, sizeof text, "%u job%s", counts.live, counts.live == 1 ? "" : "s");
     if (jobs_next_due(d->jobs, &due, &next)) {
         time_of_day(d, due, when, sizeof when);
-        snprintf(text + n, sizeof text - (size_t)n, ", next is %s at %s", next->spec.name, when);
+        snprintf(text + n, sizeof text - (size_t)n, ", next is %s at %s", job_name(next), when);
     }
     if (strcmp(text, d->status) == 0)
         return;
@@ -181,15 +181,15 @@ static void time_tick(struct daemon *d, const struct job_event *ev)
 /* The loop puts no wake off so far that a job would miss a tick. */
 static void keep_pace(struct daemon *d, const struct job *job)
 {
-    if (rate_is_faster(job->spec.rate, loop_quick_below(d->loop)))
-        loop_note_quick(d->loop, rate_interval(job->spec.rate), job_due(job));
+    if (rate_is_faster(job_rate(job), loop_quick_below(d->loop)))
+        loop_note_quick(d->loop, rate_interval(job_rate(job)), job_due(job));
 }
 
 static void on_job_event(void *ctx, struct job *job, const struct job_event *ev)
 {
     struct daemon *d = ctx;
 
-    if (ev->type == EVENT_TICK || (ev->type == EVENT_FINISH && job->spec.kind == JOB_ONCE))
+    if (ev->type == EVENT_TICK || (ev->type == EVENT_FINISH && job_kind(job) == JOB_ONCE))
         time_tick(d, ev);
     d->status_stale = service_managed(d->service);
     keep_pace(d, job);
@@ -231,7 +231,7 @@ static int take_config(struct daemon *d, struct config *config, struct reload_pl
 
     if (other != NULL) {
         text_list_addf(&out->mistakes, "%s: job:%s: uid %u has added a job of this name; 'twistyctl rm %s' first",
-                       d->options.config, other->spec.name, other->owner, other->spec.name);
+                       d->options.config, job_name(other), other->owner, job_name(other));
         return -EINVAL;
     }
     int r = reload_describe(plan, &d->begun, &config->daemon, out);

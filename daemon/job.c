@@ -50,33 +50,48 @@ uint64_t job_ticks(const struct job *job)
     return job->passed - job->missed;
 }
 
+int64_t job_elapsed(const struct job *job, int64_t now)
+{
+    return (job_ended(job) ? job->ended : now) - job->added;
+}
+
+struct job_spec job_spec_of(const struct job *job)
+{
+    struct job_spec spec = job->traits->spec;
+
+    spec.name = (char *)job_name(job);
+    spec.rate.ns = job->rate_ns;
+    spec.delay = job->delay;
+    return spec;
+}
+
 /* How far the job is with its count: with `delay` a missed tick does not count, with the others it does. */
 static uint64_t progress(const struct job *job)
 {
-    return job->spec.missed == MISSED_DELAY ? job_ticks(job) : job->passed;
+    return job->traits->spec.missed == MISSED_DELAY ? job_ticks(job) : job->passed;
 }
 
 /* A countdown's left is what its last tick said: it stands for the interval that runs. */
 uint64_t job_left(const struct job *job)
 {
-    uint64_t count = job->spec.count, done = progress(job);
+    uint64_t count = job_count(job), done = progress(job);
 
     if (job->state == JOB_FINISHED)
         return 0;
     if (count == COUNT_FOREVER)
         return COUNT_FOREVER;
-    return job->spec.kind == JOB_COUNTDOWN && done > 0 ? count - done + 1 : count - done;
+    return job_kind(job) == JOB_COUNTDOWN && done > 0 ? count - done + 1 : count - done;
 }
 
 /* The grid point that the job waits for. A loop that does not start at once leaves out point 0. */
 static uint64_t next_point(const struct job *job)
 {
-    return job->passed + (job->spec.kind == JOB_LOOP && !job->spec.immediate);
+    return job->passed + (job_kind(job) == JOB_LOOP && !job->traits->spec.immediate);
 }
 
 static int64_t grid_time(const struct job *job)
 {
-    int64_t offset = job->spec.kind == JOB_ONCE ? 0 : rate_due(job->spec.rate, next_point(job));
+    int64_t offset = job_kind(job) == JOB_ONCE ? 0 : rate_due(job_rate(job), next_point(job));
     int64_t due;
 
     if (offset == TIME_NEVER || __builtin_add_overflow(job->t0, offset, &due))
@@ -95,7 +110,7 @@ int64_t job_rest(const struct job *job, int64_t now)
 
     if (due == TIME_NEVER)
         return TIME_NEVER;
-    return due - (job->state == JOB_PAUSED ? job->since : now);
+    return job->state == JOB_PAUSED ? due : due - now;
 }
 
 static struct job_event *emit(const struct job *job, enum job_event_type type, int64_t now, struct job_events *out)
@@ -107,38 +122,94 @@ static struct job_event *emit(const struct job *job, enum job_event_type type, i
     return ev;
 }
 
+int job_set_name(struct job *job, const char *name)
+{
+    size_t size = strlen(name) + 1;
+
+    if (size <= sizeof job->name) {
+        memcpy(job->name, name, size);
+        return 0;
+    }
+    char *copy = strdup(name);
+    if (copy == NULL)
+        return -ENOMEM;
+    memcpy(job->name, &copy, sizeof copy);
+    job->far_name = true;
+    return 0;
+}
+
+int job_init(struct job *job, struct traits_pool *pool, const struct job_spec *spec)
+{
+    if (spec->name != NULL && job_set_name(job, spec->name) < 0)
+        return -ENOMEM;
+    job->traits = traits_take(pool, spec);
+    if (job->traits == NULL) {
+        job_clear(job);
+        return -ENOMEM;
+    }
+    job->rate_ns = spec->rate.ns;
+    job->delay = spec->delay;
+    return 0;
+}
+
+void job_clear(struct job *job)
+{
+    if (job->far_name)
+        free((char *)job_name(job));
+    if (job->extra != NULL)
+        free(job->extra->reason);
+    free(job->extra);
+    traits_drop(job->traits);
+    *job = (struct job){0};
+}
+
+struct job_extra *job_extra(struct job *job)
+{
+    if (job->extra != NULL)
+        return job->extra;
+    job->extra = calloc(1, sizeof *job->extra);
+    if (job->extra != NULL)
+        job->extra->reported = INT64_MIN;
+    return job->extra;
+}
+
+void job_shed_extra(struct job *job)
+{
+    const struct job_extra *extra = job->extra;
+
+    if (extra == NULL || extra->reason != NULL || extra->pending != NULL || extra->reported != INT64_MIN)
+        return;
+    free(job->extra);
+    job->extra = NULL;
+}
+
+/* The last life leaves no trace but a tick line that waits. */
 static void start(struct job *job, int64_t now)
 {
     job->state = JOB_RUNNING;
     job->added = now;
-    job->t0 = now + job->spec.delay;
+    job->t0 = now + job->delay;
     job->passed = 0;
     job->missed = 0;
-    job->reported = INT64_MIN;
-    free(job->reason);
-    job->reason = NULL;
+    if (job->extra == NULL)
+        return;
+    free(job->extra->reason);
+    job->extra->reason = NULL;
+    job->extra->reported = INT64_MIN;
+    job_shed_extra(job);
 }
 
-void job_start(struct job *job, struct job_spec *spec, int64_t now, struct job_events *out)
+void job_start(struct job *job, int64_t now, struct job_events *out)
 {
-    job->spec = *spec;
-    *spec = (struct job_spec){0};
     start(job, now);
     out->n = 0;
     emit(job, EVENT_START, now, out);
 }
 
-void job_clear(struct job *job)
-{
-    spec_clear(&job->spec);
-    free(job->reason);
-    job->reason = NULL;
-}
-
 static void end(struct job *job, enum job_state state, int64_t now)
 {
-    job->state = state;
-    job->since = now;
+    job->state = (uint8_t)state;
+    job->ended = now;
 }
 
 static void finish(struct job *job, int64_t due, int64_t now, struct job_events *out)
@@ -160,17 +231,17 @@ static void tick(struct job *job, uint64_t points, int64_t due, int64_t now, str
 /* Grid points that have come by `now` and that the next tick stands for: at least one, since the job is due. */
 static uint64_t points_due(const struct job *job, int64_t now)
 {
-    if (job->spec.missed == MISSED_BURST)
+    if (job->traits->spec.missed == MISSED_BURST)
         return 1;
-    return rate_ticks_by(job->spec.rate, now - job->t0) - next_point(job);
+    return rate_ticks_by(job_rate(job), now - job->t0) - next_point(job);
 }
 
 /* Points 0 to N-1 are ticks; the point after the last tick is the finish. */
 static void run_countdown(struct job *job, int64_t due, int64_t now, struct job_events *out)
 {
-    uint64_t points = points_due(job, now), left = job->spec.count - progress(job);
+    uint64_t points = points_due(job, now), left = job_count(job) - progress(job);
 
-    if (job->spec.missed == MISSED_COALESCE && points > left && left > 0) {
+    if (job->traits->spec.missed == MISSED_COALESCE && points > left && left > 0) {
         job->passed += left;
         job->missed += left;
         due = grid_time(job);
@@ -188,15 +259,15 @@ static void run_countdown(struct job *job, int64_t due, int64_t now, struct job_
 /* Finished with its last tick. */
 static void run_loop(struct job *job, int64_t due, int64_t now, struct job_events *out)
 {
-    uint64_t points = points_due(job, now), left = job->spec.count - progress(job);
+    uint64_t points = points_due(job, now), left = job_count(job) - progress(job);
     int64_t end_due = due;
 
-    if (job->spec.missed == MISSED_COALESCE && points >= left) {
+    if (job->traits->spec.missed == MISSED_COALESCE && points >= left) {
         points = left;
-        end_due = job->t0 + rate_due(job->spec.rate, next_point(job) + left - 1);
+        end_due = job->t0 + rate_due(job_rate(job), next_point(job) + left - 1);
     }
     tick(job, points, due, now, out);
-    if (progress(job) == job->spec.count)
+    if (progress(job) == job_count(job))
         finish(job, end_due, now, out);
 }
 
@@ -207,7 +278,7 @@ void job_run(struct job *job, int64_t now, struct job_events *out)
     out->n = 0;
     if (due == TIME_NEVER || due > now)
         return;
-    switch (job->spec.kind) {
+    switch (job_kind(job)) {
     case JOB_COUNTDOWN:
         run_countdown(job, due, now, out);
         break;
@@ -229,7 +300,7 @@ int job_pause(struct job *job, int64_t now, struct job_events *out)
     if (job->state == JOB_PAUSED)
         return -EALREADY;
     job->state = JOB_PAUSED;
-    job->since = now;
+    job->t0 -= now;
     emit(job, EVENT_PAUSE, now, out);
     return 0;
 }
@@ -243,7 +314,7 @@ int job_resume(struct job *job, int64_t now, struct job_events *out)
     if (job->state != JOB_PAUSED)
         return -EALREADY;
     job->state = JOB_RUNNING;
-    job->t0 += now - job->since;
+    job->t0 += now;
     emit(job, EVENT_RESUME, now, out);
     return 0;
 }
@@ -271,10 +342,12 @@ int job_fail(struct job *job, int64_t now, const char *why, struct job_events *o
     if (job_ended(job))
         return -ESRCH;
     char *reason = strdup(why);
-    if (reason == NULL)
+    if (reason == NULL || job_extra(job) == NULL) {
+        free(reason);
         return -ENOMEM;
-    job->reason = reason;
+    }
+    job->extra->reason = reason;
     end(job, JOB_FAILED, now);
-    emit(job, EVENT_FAILED, now, out)->why = job->reason;
+    emit(job, EVENT_FAILED, now, out)->why = reason;
     return 0;
 }

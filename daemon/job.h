@@ -8,11 +8,12 @@
 #ifndef TWISTY_JOB_H
 #define TWISTY_JOB_H
 
-#include "spec.h"
+#include "traits.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 enum job_state { JOB_WAITING, JOB_RUNNING, JOB_PAUSED, JOB_FINISHED, JOB_STOPPED, JOB_FAILED };
@@ -21,20 +22,54 @@ enum job_source { SOURCE_CONFIG, SOURCE_CONTROL };
 
 struct pending_tick; // report.c
 
+/* Neighbours in a list of jobs.c, by their slots. */
+struct job_link {
+    uint32_t prev, next;
+};
+
+/* A name of less than this many bytes is in the job itself. */
+#define JOB_NAME_NEAR 20
+
+/*
+ * A million of these must be small, and a tick must touch little of each. So what is asked of a job lies in three
+ * places, and everybody but job.c, jobs.c and names.c asks the functions below:
+ *
+ * - what differs from job to job is here: name, interval, delay;
+ * - what many jobs have alike is in their traits: a new key of struct job_spec is there by itself (traits.h);
+ * - what few jobs ever need is in struct job_extra, made when it is needed: job_extra().
+ */
 struct job {
-    struct job_spec spec;
-    uint64_t id;
-    uid_t owner;
-    enum job_source source;
-    enum job_state state; // JOB_RUNNING also while the delay runs: job_state_at() tells
-    int64_t added;        // when it was accepted, or last reset
-    int64_t t0;           // the grid's origin
-    uint64_t passed;      // grid points behind it: ticks given + missed
+    // what a tick needs, in the space of one cache line
+    const struct traits *traits; // counted
+    union {
+        int64_t t0;    // of a live job: the grid's origin; while it is paused counted from the pause
+        int64_t ended; // when it ended
+    };
+    uint64_t passed; // grid points behind it: ticks given + missed
     uint64_t missed;
-    int64_t since;                // when it was paused or ended
-    int64_t reported;             // report.c: when the span began that has the last tick line, or INT64_MIN
-    struct pending_tick *pending; // report.c::pending, NULL when no tick line of this job waits
+    uint64_t rate_ns; // with traits::spec.rate.ticks the rate
+    uint64_t id;
+    struct job_extra *extra; // owned; NULL: nothing to tell
+    uint32_t slot;           // jobs.c: its number in the slab and in the schedule
+    uint8_t state;           // enum job_state; JOB_RUNNING also while the delay runs: job_state_at() tells
+    uint8_t source;          // enum job_source
+    bool in_ended;           // jobs.c
+    bool far_name;           // name[] is a pointer to the name, owned
+
+    int64_t added; // when it was accepted, or last reset
+    int64_t delay;
+    struct job_link by_id_link; // jobs::by_id
+    struct job_link ended_link; // jobs::ended
+    uid_t owner;
+    char name[JOB_NAME_NEAR];
+};
+
+_Static_assert(sizeof(struct job) <= 120, "a million jobs are to cost no more than 160 bytes each, all told");
+
+struct job_extra {
     char *reason;                 // owned; why it failed, else NULL
+    struct pending_tick *pending; // report.c::pending, NULL when no tick line of this job waits
+    int64_t reported;             // report.c: when the span began that has the last tick line, or INT64_MIN
 };
 
 enum job_event_type {
@@ -72,11 +107,26 @@ struct job_events {
 const char *job_state_name(enum job_state state);
 bool job_state_parse(const char *text, enum job_state *out);
 
-/* Take over *spec (it is zeroed) and start at `now`: t0 is now + delay. */
-void job_start(struct job *job, struct job_spec *spec, int64_t now, struct job_events *out);
+/*
+ * Make a job of zeros the one that the spec asks for, which is read only. It may have no name yet. Only job_start()
+ * and job_clear() may follow. 0 or -ENOMEM, with nothing to clear.
+ */
+int job_init(struct job *job, struct traits_pool *pool, const struct job_spec *spec);
 
-/* Free what the job owns. */
+/* Give a job that has none its name. 0 or -ENOMEM. */
+int job_set_name(struct job *job, const char *name);
+
+/* Start at `now`: t0 is now + delay. */
+void job_start(struct job *job, int64_t now, struct job_events *out);
+
+/* Free what the job owns, and let its traits go. Takes a job of zeros. */
 void job_clear(struct job *job);
+
+/* The job's extra state, made if there is none: all at rest. NULL when there is no memory. */
+struct job_extra *job_extra(struct job *job);
+
+/* Free the extra state if all of it is at rest. */
+void job_shed_extra(struct job *job);
 
 /* When it wants job_run() next; TIME_NEVER when paused or ended. */
 int64_t job_due(const struct job *job);
@@ -113,5 +163,60 @@ uint64_t job_left(const struct job *job);
 
 /* Ticks given so far. */
 uint64_t job_ticks(const struct job *job);
+
+/* From when it was accepted or last reset until it ended, or until now. */
+int64_t job_elapsed(const struct job *job, int64_t now);
+
+/* What was asked for; job_init() of it makes the same job. The texts are the job's. */
+struct job_spec job_spec_of(const struct job *job);
+
+/* Empty as long as it has none. */
+static inline const char *job_name(const struct job *job)
+{
+    const char *far;
+
+    if (!job->far_name)
+        return job->name;
+    memcpy(&far, job->name, sizeof far);
+    return far;
+}
+
+static inline enum job_kind job_kind(const struct job *job)
+{
+    return job->traits->spec.kind;
+}
+
+/* COUNT_FOREVER for a loop without end. */
+static inline uint64_t job_count(const struct job *job)
+{
+    return job->traits->spec.count;
+}
+
+static inline struct rate job_rate(const struct job *job)
+{
+    return (struct rate){.ns = job->rate_ns, .ticks = job->traits->spec.rate.ticks};
+}
+
+static inline bool job_background(const struct job *job)
+{
+    return job->traits->spec.background;
+}
+
+static inline struct report_rule job_report_rule(const struct job *job)
+{
+    return job->traits->spec.report;
+}
+
+/* NULL: none. */
+static inline const char *job_message(const struct job *job)
+{
+    return job->traits->spec.message;
+}
+
+/* Why it failed; else NULL. */
+static inline const char *job_reason(const struct job *job)
+{
+    return job->extra != NULL ? job->extra->reason : NULL;
+}
 
 #endif

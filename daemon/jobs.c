@@ -2,6 +2,7 @@
 
 #include "names.h"
 #include "sched.h"
+#include "slab.h"
 #include "text.h"
 
 #include <errno.h>
@@ -17,26 +18,22 @@
 #define RUN_BATCH  16
 #define CACHE_LINE 64
 
-/* A job with its places in the lists. */
-struct entry {
-    struct job job; // first, so that a job pointer is its entry's
-    uint32_t slot;  // its handle in jobs::sched, its index in jobs::slots
-    bool in_ended;
-    struct entry *displaced;       // during jobs_add(): whose name it takes
-    TAILQ_ENTRY(entry) by_id_link; // jobs::by_id
-    TAILQ_ENTRY(entry) ended_link; // jobs::ended
+/* No slot. */
+#define NOWHERE UINT32_MAX
+
+/* A list of jobs, through one of the links that each of them has. */
+struct list {
+    uint32_t first, last; // slots
+    size_t link;          // its offset in struct job
 };
 
-TAILQ_HEAD(entries, entry);
-
 struct jobs {
-    struct entries by_id; // owns the entries
-    struct entries ended; // oldest end first
-    struct entry **slots; // slots[0 .. n_slots), free ones are NULL
-    uint32_t *free_slots; // a stack
-    uint32_t n_slots, n_free, reserved;
+    struct slab slab;  // owns the jobs; their slots are its numbers
+    struct list by_id; // all of them
+    struct list ended; // oldest end first
     uint32_t n_ended;
-    struct sched *sched;
+    struct traits_pool *traits;
+    struct sched *sched; // of slots
     struct names *names;
     LIST_HEAD(cursors, jobs_cursor) cursors;
     uint64_t next_id;
@@ -46,9 +43,44 @@ struct jobs {
     struct jobs_hooks hooks;
 };
 
-static struct entry *entry_of(struct job *job)
+/* The job of a slot; NULL for NOWHERE. */
+static struct job *job_at(const struct jobs *jobs, uint32_t slot)
 {
-    return (struct entry *)job;
+    return slot == NOWHERE ? NULL : slab_at(&jobs->slab, slot);
+}
+
+static struct list list_of(size_t link)
+{
+    return (struct list){NOWHERE, NOWHERE, link};
+}
+
+static struct job_link *link_in(const struct jobs *jobs, const struct list *list, uint32_t slot)
+{
+    return (struct job_link *)(void *)((char *)slab_at(&jobs->slab, slot) + list->link);
+}
+
+static void list_append(struct jobs *jobs, struct list *list, uint32_t slot)
+{
+    *link_in(jobs, list, slot) = (struct job_link){.prev = list->last, .next = NOWHERE};
+    if (list->last == NOWHERE)
+        list->first = slot;
+    else
+        link_in(jobs, list, list->last)->next = slot;
+    list->last = slot;
+}
+
+static void list_remove(struct jobs *jobs, struct list *list, uint32_t slot)
+{
+    struct job_link link = *link_in(jobs, list, slot);
+
+    if (link.prev == NOWHERE)
+        list->first = link.next;
+    else
+        link_in(jobs, list, link.prev)->next = link.next;
+    if (link.next == NOWHERE)
+        list->last = link.prev;
+    else
+        link_in(jobs, list, link.next)->prev = link.prev;
 }
 
 struct jobs *jobs_new(const struct jobs_config *config, const struct jobs_hooks *hooks)
@@ -56,39 +88,36 @@ struct jobs *jobs_new(const struct jobs_config *config, const struct jobs_hooks 
     struct jobs *jobs = calloc(1, sizeof *jobs);
     if (jobs == NULL)
         return NULL;
-    TAILQ_INIT(&jobs->by_id);
-    TAILQ_INIT(&jobs->ended);
+    slab_init(&jobs->slab, sizeof(struct job));
+    jobs->by_id = list_of(offsetof(struct job, by_id_link));
+    jobs->ended = list_of(offsetof(struct job, ended_link));
     jobs->config = *config;
     jobs->hooks = *hooks;
     jobs->next_id = 1;
+    jobs->traits = traits_pool_new(config->seed);
     jobs->sched = sched_new();
-    jobs->names = names_new(config->seed);
-    if (jobs->sched == NULL || jobs->names == NULL) {
+    jobs->names = names_new(config->seed, &jobs->slab);
+    if (jobs->traits == NULL || jobs->sched == NULL || jobs->names == NULL) {
         jobs_free(jobs);
         return NULL;
     }
     return jobs;
 }
 
-static void entry_free(struct entry *e)
-{
-    job_clear(&e->job);
-    free(e);
-}
-
 void jobs_free(struct jobs *jobs)
 {
     if (jobs == NULL)
         return;
-    for (struct entry *e; (e = TAILQ_FIRST(&jobs->by_id)) != NULL;) {
-        TAILQ_REMOVE(&jobs->by_id, e, by_id_link);
-        jobs->hooks.removed(jobs->hooks.ctx, &e->job);
-        entry_free(e);
+    for (uint32_t slot = jobs->by_id.first, next; slot != NOWHERE; slot = next) {
+        struct job *job = job_at(jobs, slot);
+        next = job->by_id_link.next;
+        jobs->hooks.removed(jobs->hooks.ctx, job);
+        job_clear(job);
     }
     names_free(jobs->names);
     sched_free(jobs->sched);
-    free(jobs->slots);
-    free(jobs->free_slots);
+    traits_pool_free(jobs->traits);
+    slab_fini(&jobs->slab);
     free(jobs);
 }
 
@@ -111,7 +140,7 @@ static void account(struct jobs *jobs, const struct job *job, int by)
     if (job_ended(job))
         return;
     jobs->counts.live += one;
-    if (!job->spec.background)
+    if (!job_background(job))
         jobs->counts.foreground += one;
     if (job->state == JOB_PAUSED)
         jobs->counts.paused += one;
@@ -121,36 +150,36 @@ static void account(struct jobs *jobs, const struct job *job, int by)
  * Put the job where its state says: into the schedule, and on or off the list of ended ones. A job that is behind
  * queues at `now`, after all that are due, so that one which never catches up starves nobody.
  */
-static void settle(struct jobs *jobs, struct entry *e, int64_t now)
+static void settle(struct jobs *jobs, struct job *job, int64_t now)
 {
-    int64_t due = job_due(&e->job);
-    bool ended = job_ended(&e->job);
+    int64_t due = job_due(job);
+    bool ended = job_ended(job);
 
     if (due == TIME_NEVER)
-        sched_cancel(jobs->sched, e->slot);
+        sched_cancel(jobs->sched, job->slot);
     else
-        sched_set(jobs->sched, e->slot, due > now ? due : now);
-    if (ended == e->in_ended)
+        sched_set(jobs->sched, job->slot, due > now ? due : now);
+    if (ended == job->in_ended)
         return;
-    e->in_ended = ended;
+    job->in_ended = ended;
     if (ended) {
-        TAILQ_INSERT_TAIL(&jobs->ended, e, ended_link);
+        list_append(jobs, &jobs->ended, job->slot);
         jobs->n_ended++;
     } else {
-        TAILQ_REMOVE(&jobs->ended, e, ended_link);
+        list_remove(jobs, &jobs->ended, job->slot);
         jobs->n_ended--;
     }
 }
 
-static void tell(struct jobs *jobs, struct entry *e, const struct job_events *events)
+static void tell(struct jobs *jobs, struct job *job, const struct job_events *events)
 {
     for (unsigned i = 0; i < events->n; i++) {
         const struct job_event *ev = &events->ev[i];
-        if (ev->type == EVENT_TICK || (ev->type == EVENT_FINISH && e->job.spec.kind == JOB_ONCE))
+        if (ev->type == EVENT_TICK || (ev->type == EVENT_FINISH && job_kind(job) == JOB_ONCE))
             jobs->counts.ticks++;
         if (ev->type == EVENT_TICK || ev->type == EVENT_MISSED)
             jobs->counts.missed += ev->missed;
-        jobs->hooks.event(jobs->hooks.ctx, &e->job, ev);
+        jobs->hooks.event(jobs->hooks.ctx, job, ev);
     }
 }
 
@@ -159,65 +188,46 @@ static int stepped(struct jobs *jobs, struct job *job, int64_t now, const struct
 {
     account(jobs, job, 1);
     if (r == 0) {
-        settle(jobs, entry_of(job), now);
-        tell(jobs, entry_of(job), events);
+        settle(jobs, job, now);
+        tell(jobs, job, events);
     }
     return r;
 }
 
-/* Make room for n more jobs, so that taking them in cannot fail. */
+/* Make room for n more jobs, so that they find a place everywhere. */
 static int reserve(struct jobs *jobs, size_t n)
 {
-    size_t wanted = jobs->n_slots - jobs->n_free + n;
-
-    if (wanted > UINT32_MAX / 2)
-        return -ENOMEM;
-    if (wanted > jobs->reserved) {
-        if (wanted < jobs->reserved + jobs->reserved / 2)
-            wanted = jobs->reserved + jobs->reserved / 2;
-        struct entry **slots = reallocarray(jobs->slots, wanted, sizeof(struct entry *));
-        if (slots == NULL)
-            return -ENOMEM;
-        jobs->slots = slots;
-        uint32_t *free_slots = reallocarray(jobs->free_slots, wanted, sizeof *free_slots);
-        if (free_slots == NULL)
-            return -ENOMEM;
-        jobs->free_slots = free_slots;
-        jobs->reserved = (uint32_t)wanted;
-    }
-    int r = sched_reserve(jobs->sched, jobs->reserved);
-    return r < 0 ? r : names_reserve(jobs->names, wanted);
+    int r = slab_reserve(&jobs->slab, n);
+    if (r == 0)
+        r = sched_reserve(jobs->sched, slab_room(&jobs->slab));
+    return r < 0 ? r : names_reserve(jobs->names);
 }
 
-/* Let go of an ended entry: of everything that knows it, then of its memory. Its name may already be another's. */
-static void forget(struct jobs *jobs, struct entry *e)
+/* Let go of an ended job: of everything that knows it, then of its memory. Its name may already be another's. */
+static void forget(struct jobs *jobs, struct job *job)
 {
     struct jobs_cursor *cursor;
+    uint32_t slot = job->slot;
 
-    jobs->hooks.removed(jobs->hooks.ctx, &e->job);
+    jobs->hooks.removed(jobs->hooks.ctx, job);
     LIST_FOREACH (cursor, &jobs->cursors, link)
-        if (cursor->next == &e->job)
-            cursor->next = (struct job *)TAILQ_NEXT(e, by_id_link);
-    TAILQ_REMOVE(&jobs->ended, e, ended_link);
+        if (cursor->next == job)
+            cursor->next = job_at(jobs, job->by_id_link.next);
+    list_remove(jobs, &jobs->ended, slot);
     jobs->n_ended--;
-    sched_cancel(jobs->sched, e->slot);
-    names_drop(jobs->names, &e->job);
-    TAILQ_REMOVE(&jobs->by_id, e, by_id_link);
+    sched_cancel(jobs->sched, slot);
+    names_drop(jobs->names, job);
+    list_remove(jobs, &jobs->by_id, slot);
     jobs->counts.listed--;
-    jobs->slots[e->slot] = NULL;
-    jobs->free_slots[jobs->n_free++] = e->slot;
-    entry_free(e);
+    job_clear(job);
+    slab_give(&jobs->slab, slot);
 }
 
 /* Forget the `n` that ended first, or all of the ended ones if they are fewer. */
 static void forget_oldest(struct jobs *jobs, size_t n)
 {
-    struct entry *e, *next;
-
-    for (e = TAILQ_FIRST(&jobs->ended); e != NULL && n > 0; e = next, n--) {
-        next = TAILQ_NEXT(e, ended_link);
-        forget(jobs, e);
-    }
+    for (; n > 0 && jobs->n_ended > 0; n--)
+        forget(jobs, job_at(jobs, jobs->ended.first));
 }
 
 void jobs_trim(struct jobs *jobs)
@@ -226,30 +236,35 @@ void jobs_trim(struct jobs *jobs)
         forget_oldest(jobs, jobs->n_ended - jobs->config.keep_ended);
 }
 
-/* A name for a job that has none: "countdown-7", with more numbers behind it if somebody took that. */
-static char *make_name(const struct jobs *jobs, enum job_kind kind, uint64_t id)
+/* Make a name for a job that has none: "countdown-7", with more numbers behind it if somebody took that. */
+static int make_name(const struct jobs *jobs, struct job *job)
 {
+    const char *kind = job_kind_name(job_kind(job));
     char name[NAME_LEN_MAX + 1];
 
-    snprintf(name, sizeof name, "%s-%llu", job_kind_name(kind), (unsigned long long)id);
+    snprintf(name, sizeof name, "%s-%llu", kind, (unsigned long long)job->id);
     for (unsigned n = 2; names_get(jobs->names, name) != NULL; n++)
-        snprintf(name, sizeof name, "%s-%llu-%u", job_kind_name(kind), (unsigned long long)id, n);
-    return strdup(name);
+        snprintf(name, sizeof name, "%s-%llu-%u", kind, (unsigned long long)job->id, n);
+    return job_set_name(job, name);
 }
 
-/* The id of an entry while its batch is prepared: later than any that is listed. */
+/* The id of a job while its batch is prepared: later than any that is listed. */
 #define ID_UNKNOWN UINT64_MAX
 
+/* A job of a batch, and whose name it takes. Either may be NULL. */
+struct incoming {
+    struct job *job, *displaced;
+};
+
 /*
- * First half of adding one: an entry that shares the spec's texts, and has its name if it brings one. *out is NULL
- * when the job that has the name shall stay (ADD_IF_ABSENT). Undone by retract().
+ * First half of adding one: a job that is nowhere listed, but has its name if it brings one. It is NULL when the one
+ * that has the name shall stay (ADD_IF_ABSENT). Undone by retract().
  */
-static int prepare(struct jobs *jobs, const struct jobs_add *add, size_t i, struct entry **out)
+static int prepare(struct jobs *jobs, const struct jobs_add *add, size_t i, struct incoming *out)
 {
     const struct job_spec *spec = &add->specs[i];
-    struct job *holder = spec->name != NULL ? names_get(jobs->names, spec->name) : NULL;
+    const struct job *holder = spec->name != NULL ? names_get(jobs->names, spec->name) : NULL;
 
-    *out = NULL;
     if (holder != NULL && holder->id == ID_UNKNOWN) // twice in this batch
         return -EEXIST;
     if (holder != NULL && !job_ended(holder)) {
@@ -258,91 +273,92 @@ static int prepare(struct jobs *jobs, const struct jobs_add *add, size_t i, stru
         if (add->mode == ADD_IF_ABSENT)
             return 0;
     }
-    struct entry *e = calloc(1, sizeof *e);
-    if (e == NULL)
-        return -ENOMEM;
-    e->job.spec = *spec;
-    e->job.id = ID_UNKNOWN;
-    e->job.owner = add->owner;
-    e->job.source = add->source;
+    uint32_t slot = slab_take(&jobs->slab);
+    struct job *job = job_at(jobs, slot);
+    int r = job_init(job, jobs->traits, spec);
+    if (r < 0) {
+        slab_give(&jobs->slab, slot);
+        return r;
+    }
+    job->id = ID_UNKNOWN;
+    job->slot = slot;
+    job->owner = add->owner;
+    job->source = (uint8_t)add->source;
+    out->job = job;
     if (spec->name != NULL)
-        e->displaced = (struct entry *)names_put(jobs->names, &e->job);
-    *out = e;
+        out->displaced = names_put(jobs->names, job);
     return 0;
 }
 
-static void retract(struct jobs *jobs, const struct job_spec *spec, struct entry *e)
+static void retract(struct jobs *jobs, const struct incoming *in)
 {
-    if (e->displaced != NULL)
-        names_put(jobs->names, &e->displaced->job);
+    uint32_t slot;
+
+    if (in->job == NULL)
+        return;
+    slot = in->job->slot;
+    if (in->displaced != NULL)
+        names_put(jobs->names, in->displaced);
     else
-        names_drop(jobs->names, &e->job);
-    if (spec->name == NULL)
-        free(e->job.spec.name);
-    free(e);
+        names_drop(jobs->names, in->job);
+    job_clear(in->job);
+    slab_give(&jobs->slab, slot);
 }
 
 /* Give the batch its ids, and names where there are none: now that no spec can ask for a name that was made. */
-static int number(struct jobs *jobs, struct entry **entries, size_t n)
+static int number(struct jobs *jobs, const struct incoming *batch, size_t n)
 {
     uint64_t id = jobs->next_id;
 
     for (size_t i = 0; i < n; i++) {
-        struct entry *e = entries[i];
-        if (e == NULL)
+        struct job *job = batch[i].job;
+        if (job == NULL)
             continue;
-        e->job.id = id++;
-        if (e->job.spec.name != NULL)
+        job->id = id++;
+        if (job_name(job)[0] != '\0')
             continue;
-        e->job.spec.name = make_name(jobs, e->job.spec.kind, e->job.id);
-        if (e->job.spec.name == NULL)
-            return -ENOMEM;
-        names_put(jobs->names, &e->job);
+        int r = make_name(jobs, job);
+        if (r < 0)
+            return r;
+        names_put(jobs->names, job);
     }
     jobs->next_id = id;
     return 0;
 }
 
-/* Second half: take the entry in, and start the job. Cannot fail. */
-static void take_in(struct jobs *jobs, struct entry *e, struct job_spec *spec, int64_t now)
+/* Second half: take the job in, and start it. Cannot fail. */
+static void take_in(struct jobs *jobs, const struct incoming *in, int64_t now)
 {
+    struct job *job = in->job;
     struct job_events events;
 
-    if (e->displaced != NULL) {
-        jobs_remove(jobs, &e->displaced->job, now, "replaced");
-        e->displaced = NULL;
-    }
-    e->slot = jobs->n_free > 0 ? jobs->free_slots[--jobs->n_free] : jobs->n_slots++;
-    jobs->slots[e->slot] = e;
-    TAILQ_INSERT_TAIL(&jobs->by_id, e, by_id_link);
+    if (in->displaced != NULL)
+        jobs_remove(jobs, in->displaced, now, "replaced");
+    list_append(jobs, &jobs->by_id, job->slot);
     jobs->counts.listed++;
     jobs->counts.ever++;
-    jobs->foreground_ever += !e->job.spec.background;
-    struct job_spec own = e->job.spec;
-    *spec = (struct job_spec){0};
-    job_start(&e->job, &own, now, &events);
-    stepped(jobs, &e->job, now, &events, 0);
+    jobs->foreground_ever += !job_background(job);
+    job_start(job, now, &events);
+    stepped(jobs, job, now, &events, 0);
 }
 
 /* All of the first halves, or none. */
-static int prepare_all(struct jobs *jobs, const struct jobs_add *add, struct entry **entries, size_t *failed)
+static int prepare_all(struct jobs *jobs, const struct jobs_add *add, struct incoming *batch, size_t *failed)
 {
     size_t more = 0, going = add->leaving + jobs->n_ended;
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < add->n; i++) {
-        r = prepare(jobs, add, i, &entries[i]);
-        const struct entry *displaced = entries[i] != NULL ? entries[i]->displaced : NULL;
-        more += entries[i] != NULL && (displaced == NULL || displaced->in_ended);
+        r = prepare(jobs, add, i, &batch[i]);
+        more += batch[i].job != NULL && (batch[i].displaced == NULL || batch[i].displaced->in_ended);
         *failed = i;
     }
     if (r == 0 && more > 0 && more + jobs->counts.listed > jobs->config.max_jobs + going)
         r = -ENOSPC;
     if (r == 0)
-        r = number(jobs, entries, add->n);
-    for (size_t i = 0; r < 0 && i < add->n; i++)
-        if (entries[i] != NULL)
-            retract(jobs, &add->specs[i], entries[i]);
+        r = number(jobs, batch, add->n);
+    for (size_t i = add->n; r < 0 && i > 0; i--)
+        retract(jobs, &batch[i - 1]);
     return r;
 }
 
@@ -354,23 +370,20 @@ int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct 
     int r = reserve(jobs, add->n);
     if (r < 0)
         return r;
-    struct entry **entries = calloc(add->n, sizeof(struct entry *));
-    if (entries == NULL)
+    struct incoming *batch = calloc(add->n, sizeof *batch);
+    if (batch == NULL)
         return -ENOMEM;
-    r = prepare_all(jobs, add, entries, failed);
+    r = prepare_all(jobs, add, batch, failed);
     for (size_t i = 0; r == 0 && i < add->n; i++) {
-        struct job *job = entries[i] != NULL ? &entries[i]->job : names_get(jobs->names, add->specs[i].name);
-        if (entries[i] != NULL)
-            take_in(jobs, entries[i], &add->specs[i], now);
-        else
-            spec_clear(&add->specs[i]);
+        if (batch[i].job != NULL)
+            take_in(jobs, &batch[i], now);
         if (jobs_out != NULL)
-            jobs_out[i] = job;
+            jobs_out[i] = batch[i].job != NULL ? batch[i].job : names_get(jobs->names, add->specs[i].name);
     }
     size_t room = jobs->config.max_jobs + add->leaving;
     if (r == 0 && jobs->counts.listed > room)
         forget_oldest(jobs, jobs->counts.listed - room);
-    free(entries);
+    free(batch);
     return r;
 }
 
@@ -424,7 +437,7 @@ void jobs_remove(struct jobs *jobs, struct job *job, int64_t now, const char *wh
 {
     if (!job_ended(job))
         jobs_stop(jobs, job, now, why);
-    forget(jobs, entry_of(job));
+    forget(jobs, job);
 }
 
 bool jobs_next_due(const struct jobs *jobs, int64_t *due, struct job **job)
@@ -434,16 +447,14 @@ bool jobs_next_due(const struct jobs *jobs, int64_t *due, struct job **job)
     if (!sched_next(jobs->sched, due, &slot))
         return false;
     if (job != NULL)
-        *job = &jobs->slots[slot]->job;
+        *job = job_at(jobs, slot);
     return true;
 }
 
-static void prefetch_entry(const struct entry *e)
+static void prefetch_job(const struct job *job)
 {
-    const char *bytes = (const char *)&e->job;
-
-    for (size_t at = 0; at < sizeof e->job; at += CACHE_LINE)
-        __builtin_prefetch(bytes + at, 1);
+    for (size_t at = 0; at < sizeof *job; at += CACHE_LINE)
+        __builtin_prefetch((const char *)job + at, 1);
 }
 
 /*
@@ -458,14 +469,12 @@ size_t jobs_run_due(struct jobs *jobs, int64_t now, size_t max)
 
     while (steps < max && (n = sched_pop_due_many(jobs->sched, now, slots, MIN(max - steps, RUN_BATCH))) > 0) {
         for (size_t i = 0; i < n; i++)
-            __builtin_prefetch(&jobs->slots[slots[i]]);
-        for (size_t i = 0; i < n; i++)
-            prefetch_entry(jobs->slots[slots[i]]);
+            prefetch_job(job_at(jobs, slots[i]));
         for (size_t i = 0; i < n; i++) {
-            struct entry *e = jobs->slots[slots[i]];
-            account(jobs, &e->job, -1);
-            job_run(&e->job, now, &events);
-            stepped(jobs, &e->job, now, &events, 0);
+            struct job *job = job_at(jobs, slots[i]);
+            account(jobs, job, -1);
+            job_run(job, now, &events);
+            stepped(jobs, job, now, &events, 0);
         }
         steps += n;
     }
@@ -474,7 +483,8 @@ size_t jobs_run_due(struct jobs *jobs, int64_t now, size_t max)
 
 void jobs_begin(struct jobs *jobs, struct jobs_cursor *cursor)
 {
-    cursor->next = (struct job *)TAILQ_FIRST(&jobs->by_id);
+    cursor->jobs = jobs;
+    cursor->next = job_at(jobs, jobs->by_id.first);
     cursor->end = jobs->next_id;
     LIST_INSERT_HEAD(&jobs->cursors, cursor, link);
 }
@@ -485,7 +495,7 @@ struct job *jobs_next(struct jobs_cursor *cursor)
 
     if (job == NULL || job->id >= cursor->end)
         return NULL;
-    cursor->next = (struct job *)TAILQ_NEXT(entry_of(job), by_id_link);
+    cursor->next = job_at(cursor->jobs, job->by_id_link.next);
     return job;
 }
 
@@ -496,15 +506,13 @@ void jobs_end(struct jobs_cursor *cursor)
 
 const char *jobs_nearest(const struct jobs *jobs, const char *wanted)
 {
+    const struct job *job = job_at(jobs, jobs->by_id.first);
     struct nearest nearest;
-    struct entry *e;
-    unsigned n = 0;
 
     nearest_init(&nearest, wanted);
-    TAILQ_FOREACH (e, &jobs->by_id, by_id_link) {
-        if (n++ == NEAREST_MAX)
-            break;
-        nearest_offer(&nearest, e->job.spec.name);
+    for (unsigned n = 0; job != NULL && n < NEAREST_MAX; n++) {
+        nearest_offer(&nearest, job_name(job));
+        job = job_at(jobs, job->by_id_link.next);
     }
     return nearest.best;
 }

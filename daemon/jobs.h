@@ -1,9 +1,9 @@
 /*
  * jobs - all the jobs of the daemon: names, ids, globs, the due ones run in slices, and when everything is done.
  *
- * Pure: time is a parameter. Owns every struct job. A job pointer stays valid until the job is removed; whoever keeps
- * one for longer drops it in hooks.removed. Names are unique among all listed jobs; a new job takes over
- * the name of an ended one, whose record then goes.
+ * Pure: time is a parameter. Owns every struct job; memory of jobs that went is kept for those that come. A job pointer
+ * stays valid until the job is removed; whoever keeps one for longer drops it in hooks.removed. Names are unique among
+ * all listed jobs; a new job takes over the name of an ended one, whose record then goes.
  */
 #ifndef TWISTY_JOBS_H
 #define TWISTY_JOBS_H
@@ -49,7 +49,7 @@ enum jobs_add_mode {
 };
 
 struct jobs_add {
-    struct job_spec *specs; // taken over on success (zeroed), untouched on failure
+    const struct job_spec *specs; // borrowed for the call
     size_t n;
     size_t leaving; // live jobs that the caller removes next: they do not count against max_jobs
     enum jobs_add_mode mode;
@@ -89,6 +89,7 @@ size_t jobs_run_due(struct jobs *jobs, int64_t now, size_t max);
  * end the jobs know of it, and a removed job never leaves it dangling. Jobs added after the beginning are not seen.
  */
 struct jobs_cursor {
+    struct jobs *jobs;
     struct job *next;             // what jobs_next() will return
     uint64_t end;                 // ids from here on came later
     LIST_ENTRY(jobs_cursor) link; // jobs::cursors

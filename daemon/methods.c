@@ -286,7 +286,7 @@ static void emit_next(struct emit *e, const struct methods *m, const struct wire
         emit_null(e, "nextNsec");
         return;
     }
-    emit_text(e, "nextName", job->spec.name);
+    emit_text(e, "nextName", job_name(job));
     emit_int(e, "nextUsec", wire_usec(clock, due));
     emit_int(e, "nextNsec", due - clock->now);
 }

@@ -144,22 +144,17 @@ static bool leaves_alive(const struct jobs *jobs, const struct job_spec *spec)
 
 int reload_apply(const struct reload_plan *plan, struct jobs *jobs, uid_t owner, int64_t now)
 {
-    size_t n = plan->added.n + plan->changed.n, copied = 0, failed;
+    size_t n = plan->added.n + plan->changed.n, failed;
     struct job_spec *specs = calloc(n + 1, sizeof *specs);
     struct jobs_add add = {.specs = specs, .n = n, .mode = ADD_REPLACE, .source = SOURCE_CONFIG, .owner = owner};
     int r = specs == NULL ? -ENOMEM : 0;
 
     for (size_t i = 0; i < plan->removed.n; i++)
         add.leaving += leaves_alive(jobs, plan->removed.specs[i]);
-    for (; r == 0 && copied < n; copied++) {
-        const struct job_spec *spec =
-            copied < plan->added.n ? plan->added.specs[copied] : plan->changed.specs[copied - plan->added.n];
-        r = spec_copy(spec, &specs[copied]);
-    }
+    for (size_t i = 0; r == 0 && i < n; i++)
+        specs[i] = i < plan->added.n ? *plan->added.specs[i] : *plan->changed.specs[i - plan->added.n];
     if (r == 0)
         r = jobs_add(jobs, &add, now, NULL, &failed);
-    for (size_t i = 0; r < 0 && i < copied; i++)
-        spec_clear(&specs[i]);
     free(specs);
     for (size_t i = 0; r == 0 && i < plan->removed.n; i++) {
         struct job *job = leaves(jobs, plan->removed.specs[i]);

@@ -108,16 +108,16 @@ static void add_elapsed(struct line *line, const struct job *job, const struct j
 
 static void add_count(struct line *line, const struct job *job)
 {
-    if (job->spec.count != COUNT_FOREVER)
-        add_number(line, " count=", job->spec.count);
+    if (job_count(job) != COUNT_FOREVER)
+        add_number(line, " count=", job_count(job));
 }
 
 /* How far the job is: a countdown says what is left, a loop how often it has ticked. */
 static void add_progress(struct line *line, const struct job *job, const struct job_event *ev)
 {
-    if (job->spec.kind == JOB_ONCE)
+    if (job_kind(job) == JOB_ONCE)
         return;
-    if (job->spec.kind == JOB_COUNTDOWN)
+    if (job_kind(job) == JOB_COUNTDOWN)
         add_number(line, " left=", ev->left);
     else
         add_number(line, " tick=", ev->tick);
@@ -128,14 +128,14 @@ static void add_schedule(struct line *line, const struct job *job)
 {
     char buf[QUANTITY_TEXT_MAX];
 
-    add_value(line, " kind=", job_kind_name(job->spec.kind));
-    if (job->spec.kind != JOB_ONCE) {
+    add_value(line, " kind=", job_kind_name(job_kind(job)));
+    if (job_kind(job) != JOB_ONCE) {
         add_count(line, job);
-        add_value(line, " rate=", rate_format(job->spec.rate, buf, sizeof buf));
-        add_span(line, " interval=", rate_interval(job->spec.rate));
+        add_value(line, " rate=", rate_format(job_rate(job), buf, sizeof buf));
+        add_span(line, " interval=", rate_interval(job_rate(job)));
     }
-    if (job->spec.delay > 0)
-        add_span(line, " delay=", job->spec.delay);
+    if (job->delay > 0)
+        add_span(line, " delay=", job->delay);
     line_text(line, job->source == SOURCE_CONFIG ? " source=config" : " source=control");
 }
 
@@ -183,13 +183,13 @@ static void compose_line(struct composed *c, const struct job *job, const struct
 
     line_text(&line, report_events[ev->type].word);
     line_text(&line, " job=");
-    line_text(&line, job->spec.name);
+    line_text(&line, job_name(job));
     add_number(&line, " id=", job->id);
     add_details(&line, job, ev);
     if (suppressed > 0)
         add_number(&line, " suppressed=", suppressed);
-    if (job->spec.message != NULL)
-        add_quoted(&line, " msg=", job->spec.message, SINK_LINE_MAX);
+    if (job_message(job) != NULL)
+        add_quoted(&line, " msg=", job_message(job), SINK_LINE_MAX);
 }
 
 static void add_field(struct sink_record *record, const char *name, const char *value)
@@ -210,13 +210,13 @@ static void compose_fields(struct composed *c, const struct job *job, const stru
     struct sink_record *record = &c->record;
 
     add_field(record, "TWISTY_EVENT", report_events[ev->type].word);
-    add_field(record, "TWISTY_JOB", job->spec.name);
+    add_field(record, "TWISTY_JOB", job_name(job));
     add_number_field(record, "TWISTY_ID", c->id, sizeof c->id, job->id);
-    add_field(record, "TWISTY_KIND", job_kind_name(job->spec.kind));
+    add_field(record, "TWISTY_KIND", job_kind_name(job_kind(job)));
     if (ev->left != COUNT_FOREVER)
         add_number_field(record, "TWISTY_LEFT", c->left, sizeof c->left, ev->left);
-    if (job->spec.count != COUNT_FOREVER)
-        add_number_field(record, "TWISTY_COUNT", c->count, sizeof c->count, job->spec.count);
+    if (job_count(job) != COUNT_FOREVER)
+        add_number_field(record, "TWISTY_COUNT", c->count, sizeof c->count, job_count(job));
     add_number_field(record, "TWISTY_MISSED", c->missed, sizeof c->missed, ev->missed);
     if (ev->type == EVENT_TICK || ev->type == EVENT_FINISH) {
         uint64_t late = (uint64_t)(MAX(ev->at - ev->due, 0) / NSEC_PER_USEC);
@@ -269,14 +269,20 @@ static bool write_tick(struct report *r, const struct job *job, const struct job
 static void drop_pending(struct report *r, struct pending_tick *tick)
 {
     TAILQ_REMOVE(&r->pending, tick, link);
-    tick->job->pending = NULL;
+    tick->job->extra->pending = NULL;
+    job_shed_extra(tick->job);
     free(tick);
+}
+
+static struct pending_tick *pending_of(const struct job *job)
+{
+    return job->extra != NULL ? job->extra->pending : NULL;
 }
 
 /* Keep a tick for later, in the place of the one that its job may have there: jobs take turns. */
 static void keep_tick(struct report *r, struct job *job, const struct job_event *ev)
 {
-    struct pending_tick *tick = job->pending;
+    struct pending_tick *tick = pending_of(job);
 
     if (tick != NULL) {
         uint64_t missed = tick->ev.missed;
@@ -287,20 +293,21 @@ static void keep_tick(struct report *r, struct job *job, const struct job_event 
         r->suppressed++;
         return;
     }
-    tick = malloc(sizeof *tick);
+    tick = job_extra(job) != NULL ? malloc(sizeof *tick) : NULL;
     if (tick == NULL) {
+        job_shed_extra(job);
         r->suppressed++;
         return;
     }
     *tick = (struct pending_tick){.job = job, .ev = *ev};
-    job->pending = tick;
+    job->extra->pending = tick;
     TAILQ_INSERT_TAIL(&r->pending, tick, link);
 }
 
 /* A job's lines stay in order: what waits of it goes before the next line that must not wait. */
 static void write_pending(struct report *r, struct job *job)
 {
-    struct pending_tick *tick = job->pending;
+    struct pending_tick *tick = pending_of(job);
 
     if (tick == NULL)
         return;
@@ -312,34 +319,37 @@ static void write_pending(struct report *r, struct job *job)
  * At most one line a span: spans follow one another from the due time of the first line on, so that a tick which is
  * due at the beginning of a span is the one that is written, however late the one before it was.
  */
-static bool span_begins(struct job *job, const struct job_event *ev)
+static bool span_begins(struct job *job, int64_t span, const struct job_event *ev)
 {
-    int64_t span = job->spec.report.every;
+    struct job_extra *extra = job_extra(job);
 
-    if (job->reported == INT64_MIN)
-        job->reported = ev->due;
-    else if (ev->at - job->reported < span)
+    if (extra == NULL) // rather a line too many
+        return true;
+    if (extra->reported == INT64_MIN)
+        extra->reported = ev->due;
+    else if (ev->at - extra->reported < span)
         return false;
-    job->reported += (ev->at - job->reported) / span * span;
+    extra->reported += (ev->at - extra->reported) / span * span;
     return true;
 }
 
 /* Does the job's report rule want this tick written? Missed ticks are always told. */
 static bool rule_wants(struct job *job, const struct job_event *ev)
 {
+    struct report_rule rule = job_report_rule(job);
     bool wanted = true;
 
-    switch (job->spec.report.when) {
+    switch (rule.when) {
     case REPORT_ALL:
         break;
     case REPORT_NONE:
         wanted = false;
         break;
     case REPORT_EVERY_N:
-        wanted = (ev->tick - 1) % (uint64_t)job->spec.report.every == 0;
+        wanted = (ev->tick - 1) % (uint64_t)rule.every == 0;
         break;
     case REPORT_EVERY_SPAN:
-        wanted = span_begins(job, ev);
+        wanted = span_begins(job, rule.every, ev);
         break;
     }
     return wanted || ev->missed > 0;

@@ -34,6 +34,12 @@ struct report_rule {
     int64_t every; // ticks for REPORT_EVERY_N, nanoseconds for REPORT_EVERY_SPAN
 };
 
+/*
+ * What is asked of a job. It is how a job is made, compared and given back (job_init(), job_spec_of()); the job itself
+ * keeps it in less space. A new key has a member here, an enum spec_key with its words in spec_keys[], and a line in
+ * spec_draft_set(), in what merges a draft with its defaults, in spec_equal(), and if it owns a text in spec_copy() and
+ * spec_clear(). A job then has it in its traits without a line more; job.h says where else something could go.
+ */
 struct job_spec {
     char *name;    // owned; NULL: the daemon makes one
     char *message; // owned; NULL: none

@@ -222,7 +222,7 @@ void streams_job_event(struct streams *s, const struct job *job, const struct jo
     struct emit e = {0}; // made once, for the first who wants it
 
     LIST_FOREACH (st, &s->watchers, link) {
-        if (!watches(st, job->spec.name))
+        if (!watches(st, job_name(job)))
             continue;
         if (st->lost > 0 || conn_room(st->conn) == 0) {
             st->lost++;

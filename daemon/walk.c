@@ -159,7 +159,7 @@ static bool fits(struct walk *walk, const struct job *job, int64_t now)
         return false;
     if (request->ended_only && !job_ended(job))
         return false;
-    return fits_match(walk, job->spec.name, with_ended || !job_ended(job));
+    return fits_match(walk, job_name(job), with_ended || !job_ended(job));
 }
 
 /* May this be done to the job? */
@@ -168,11 +168,11 @@ static int check_job(struct walk *walk, const struct job *job, struct walk_error
     const struct walk_request *request = &walk->request;
 
     if (job_ended(job) && request->action != WALK_RESET && request->action != WALK_REMOVE) {
-        *error = (struct walk_error){.name = job->spec.name, .state = job->state};
+        *error = (struct walk_error){.name = job_name(job), .state = job->state};
         return -ESRCH;
     }
     if (!request->privileged && job->owner != request->owner) {
-        *error = (struct walk_error){.name = job->spec.name};
+        *error = (struct walk_error){.name = job_name(job)};
         return -EPERM;
     }
     return 0;

@@ -76,32 +76,35 @@ static const char *source_name(const struct job *job)
 
 void wire_job(struct emit *e, const struct job *job, const struct wire_clock *clock)
 {
+    const struct job_spec spec = job_spec_of(job);
+
     emit_open(e, NULL, '{');
     emit_int(e, "id", (int64_t)job->id);
-    emit_text(e, "name", job->spec.name);
-    emit_text(e, "kind", job_kind_name(job->spec.kind));
+    emit_text(e, "name", job_name(job));
+    emit_text(e, "kind", job_kind_name(job_kind(job)));
     emit_text(e, "state", job_state_name(job_state_at(job, clock->now)));
     put_count(e, "left", job_left(job));
     emit_int(e, "ticks", (int64_t)job_ticks(job));
     emit_int(e, "missed", (int64_t)job->missed);
-    put_spec(e, &job->spec);
+    put_spec(e, &spec);
     emit_text(e, "source", source_name(job));
     emit_int(e, "owner", job->owner);
     emit_int(e, "startUsec", wire_usec(clock, job->added));
-    emit_int(e, "elapsedNsec", (job_ended(job) ? job->since : clock->now) - job->added);
+    emit_int(e, "elapsedNsec", job_elapsed(job, clock->now));
     put_usec(e, "nextUsec", clock, job_due(job));
     put_int_or(e, "nextNsec", job_rest(job, clock->now), TIME_NEVER);
-    emit_text(e, "reason", job->reason);
+    emit_text(e, "reason", job_reason(job));
     emit_close(e, '}');
 }
 
 /* What an event tells of a job that begins: what the log's line has. */
 static void put_start(struct emit *e, const struct job *job)
 {
+    const struct job_spec spec = job_spec_of(job);
     char text[QUANTITY_TEXT_MAX];
 
-    put_rate(e, &job->spec);
-    emit_text(e, "delay", job->spec.delay > 0 ? span_format(job->spec.delay, text, sizeof text) : NULL);
+    put_rate(e, &spec);
+    emit_text(e, "delay", job->delay > 0 ? span_format(job->delay, text, sizeof text) : NULL);
     emit_text(e, "source", source_name(job));
 }
 
@@ -110,22 +113,22 @@ void wire_event(struct emit *e, const struct job *job, const struct job_event *e
     emit_open(e, "event", '{');
     emit_text(e, "event", job_event_name(ev->type));
     emit_int(e, "timeUsec", wire_usec(clock, ev->at));
-    emit_text(e, "name", job->spec.name);
+    emit_text(e, "name", job_name(job));
     emit_int(e, "id", (int64_t)job->id);
-    emit_text(e, "kind", job_kind_name(job->spec.kind));
+    emit_text(e, "kind", job_kind_name(job_kind(job)));
     emit_text(e, "state", job_state_name(job_state_at(job, ev->at)));
-    put_count(e, "count", job->spec.count);
+    put_count(e, "count", job_count(job));
     put_count(e, "left", ev->left);
     emit_int(e, "missed", (int64_t)ev->missed);
     emit_int(e, "elapsedNsec", ev->at - job->added);
-    if (ev->type == EVENT_TICK || job->spec.kind == JOB_LOOP)
+    if (ev->type == EVENT_TICK || job_kind(job) == JOB_LOOP)
         emit_int(e, "tick", (int64_t)ev->tick);
     if (ev->type == EVENT_START)
         put_start(e, job);
     if (ev->type == EVENT_TICK || ev->type == EVENT_FINISH)
         emit_int(e, "lateUsec", (ev->at - ev->due) / NSEC_PER_USEC);
-    if (job->spec.message != NULL)
-        emit_text(e, "message", job->spec.message);
+    if (job_message(job) != NULL)
+        emit_text(e, "message", job_message(job));
     if (ev->why != NULL)
         emit_text(e, "reason", ev->why);
     emit_close(e, '}');

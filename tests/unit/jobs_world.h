@@ -36,14 +36,14 @@ static inline void world_event(void *ctx, struct job *job, const struct job_even
     char word[16];
 
     snprintf(word, sizeof word, ":%s", job_event_name(ev->type));
-    world_tell(w, "", job->spec.name, word);
-    w->ticks += ev->type == EVENT_TICK || (ev->type == EVENT_FINISH && job->spec.kind == JOB_ONCE);
+    world_tell(w, "", job_name(job), word);
+    w->ticks += ev->type == EVENT_TICK || (ev->type == EVENT_FINISH && job_kind(job) == JOB_ONCE);
     w->missed += ev->type == EVENT_TICK || ev->type == EVENT_MISSED ? ev->missed : 0;
 }
 
 static inline void world_removed(void *ctx, struct job *job)
 {
-    world_tell(ctx, "-", job->spec.name, "");
+    world_tell(ctx, "-", job_name(job), "");
 }
 
 static inline void world_init(struct world *w, uint32_t max_jobs, uint32_t keep_ended)
@@ -63,23 +63,17 @@ static inline void world_told(struct world *w, const char *expected)
     w->told[0] = '\0';
 }
 
-static inline char *owned(const char *text)
-{
-    char *copy = text != NULL ? strdup(text) : NULL;
-
-    assert_true(copy != NULL || text == NULL);
-    return copy;
-}
+/* Specs that borrow their names, as jobs_add() does. */
 
 static inline struct job_spec countdown(const char *name, uint64_t count)
 {
     return (struct job_spec){
-        .name = owned(name), .kind = JOB_COUNTDOWN, .rate = {(uint64_t)SEC, 1}, .count = count, .immediate = true};
+        .name = (char *)name, .kind = JOB_COUNTDOWN, .rate = {(uint64_t)SEC, 1}, .count = count, .immediate = true};
 }
 
 static inline struct job_spec loop(const char *name, int64_t interval)
 {
-    return (struct job_spec){.name = owned(name),
+    return (struct job_spec){.name = (char *)name,
                              .kind = JOB_LOOP,
                              .rate = rate_from_interval(interval),
                              .count = COUNT_FOREVER,
@@ -89,7 +83,7 @@ static inline struct job_spec loop(const char *name, int64_t interval)
 static inline struct job_spec once(const char *name, int64_t delay)
 {
     return (struct job_spec){
-        .name = owned(name), .kind = JOB_ONCE, .rate = {(uint64_t)SEC, 1}, .count = 1, .delay = delay};
+        .name = (char *)name, .kind = JOB_ONCE, .rate = {(uint64_t)SEC, 1}, .count = 1, .delay = delay};
 }
 
 static inline struct job *world_add(struct world *w, struct job_spec spec, int64_t now)
@@ -132,7 +126,7 @@ static inline void picture_take(struct picture *p, struct jobs *jobs)
         p->row[p->n].t0 = job->t0;
         p->row[p->n].due = job_due(job);
         p->row[p->n].state = job->state;
-        assert_ptr_equal(jobs_find(jobs, job->spec.name), job);
+        assert_ptr_equal(jobs_find(jobs, job_name(job)), job);
     }
     jobs_end(&cursor);
     jobs_counts(jobs, &p->counts);

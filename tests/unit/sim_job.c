@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct traits_pool *pool;
 static struct job job;
 
 static void print_number(uint64_t n, uint64_t never, const char *after)
@@ -100,8 +101,13 @@ static void do_new(int64_t now, char *pairs)
         return;
     }
     job_clear(&job);
-    job = (struct job){0};
-    job_start(&job, &spec, now, &events);
+    r = job_init(&job, pool, &spec);
+    spec_clear(&spec);
+    if (r < 0) {
+        printf("error out of memory");
+        return;
+    }
+    job_start(&job, now, &events);
     print_events(&events, &first);
 }
 
@@ -205,6 +211,10 @@ int main(void)
     size_t room = 0;
     int status = EXIT_SUCCESS;
 
+    pool = traits_pool_new((const uint64_t[]){1, 2});
+    if (pool == NULL)
+        return EXIT_FAILURE;
+
     for (ssize_t len; status == EXIT_SUCCESS && (len = getline(&line, &room, stdin)) > 0;) {
         if (line[len - 1] == '\n')
             line[len - 1] = '\0';
@@ -217,5 +227,6 @@ int main(void)
     }
     free(line);
     job_clear(&job);
+    traits_pool_free(pool);
     return status;
 }

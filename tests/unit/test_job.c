@@ -107,6 +107,8 @@ static void model_run(struct model *m, int64_t now, struct job_events *out)
     model_tick(m, passed, due, now, out);
 }
 
+static struct traits_pool *pool;
+
 /* A job, its model, and what was reported of it. */
 struct pair {
     struct job job;
@@ -259,7 +261,8 @@ static void pair_start(struct pair *p, struct random *r, enum job_kind kind, enu
         .missed = policy,
         .immediate = immediate,
     };
-    job_start(&p->job, &spec, p->now, &events);
+    assert_int_equal(job_init(&p->job, pool, &spec), 0);
+    job_start(&p->job, p->now, &events);
     assert_int_equal(events.n, 1);
     assert_int_equal(events.ev[0].type, EVENT_START);
     pair_describe(p);
@@ -385,7 +388,7 @@ static void tell(struct story *s, const struct job_events *events)
         const struct job_event *ev = &events->ev[i];
         size_t len = strlen(s->told);
         long long at = ev->at / NSEC_PER_SEC;
-        if (ev->type == EVENT_TICK && s->job.spec.kind == JOB_COUNTDOWN)
+        if (ev->type == EVENT_TICK && job_kind(&s->job) == JOB_COUNTDOWN)
             snprintf(s->told + len, sizeof s->told - len, "%lld:left=%" PRIu64, at, ev->left);
         else if (ev->type == EVENT_TICK)
             snprintf(s->told + len, sizeof s->told - len, "%lld:tick=%" PRIu64, at, ev->tick);
@@ -399,15 +402,21 @@ static void tell(struct story *s, const struct job_events *events)
     }
 }
 
-static void story_begin(struct story *s, enum job_kind kind, uint64_t count, enum missed_policy policy)
+static void story_begin_at(struct story *s, enum job_kind kind, uint64_t count, struct rate rate,
+                           enum missed_policy policy)
 {
-    struct job_spec spec = {
-        .rate = {NSEC_PER_SEC, 1}, .count = count, .kind = kind, .missed = policy, .immediate = true};
+    const struct job_spec spec = {.rate = rate, .count = count, .kind = kind, .missed = policy, .immediate = true};
     struct job_events events;
 
     *s = (struct story){0};
-    job_start(&s->job, &spec, 0, &events);
+    assert_int_equal(job_init(&s->job, pool, &spec), 0);
+    job_start(&s->job, 0, &events);
     tell(s, &events);
+}
+
+static void story_begin(struct story *s, enum job_kind kind, uint64_t count, enum missed_policy policy)
+{
+    story_begin_at(s, kind, count, (struct rate){NSEC_PER_SEC, 1}, policy);
 }
 
 static void story_wake(struct story *s, int64_t seconds)
@@ -482,7 +491,8 @@ static void states_are_what_people_see(void **state)
     enum job_state parsed;
     (void)state;
 
-    job_start(&job, &spec, 5, &events);
+    assert_int_equal(job_init(&job, pool, &spec), 0);
+    job_start(&job, 5, &events);
     assert_int_equal(job_state_at(&job, 14), JOB_WAITING);
     assert_int_equal(job_state_at(&job, 15), JOB_RUNNING);
     assert_int_equal(job_pause(&job, 6, &events), 0);
@@ -550,7 +560,7 @@ static void an_ended_job_is_left_alone(void **state)
         assert_true(job_ended(&s.job));
         assert_int_equal(s.job.state, ends[i]);
         assert_true(job_due(&s.job) == TIME_NEVER);
-        int64_t since = s.job.since;
+        int64_t ended = s.job.ended;
         job_run(&s.job, 99 * NSEC_PER_SEC, &events);
         assert_int_equal(events.n, 0);
         assert_int_equal(job_pause(&s.job, 99, &events), -ESRCH);
@@ -558,10 +568,10 @@ static void an_ended_job_is_left_alone(void **state)
         assert_int_equal(job_stop(&s.job, 99, "again", &events), -ESRCH);
         assert_int_equal(job_fail(&s.job, 99, "again", &events), -ESRCH);
         assert_int_equal(events.n, 0);
-        assert_int_equal(s.job.since, since);
+        assert_int_equal(s.job.ended, ended);
         job_reset(&s.job, 100 * NSEC_PER_SEC, &events);
         assert_false(job_ended(&s.job));
-        assert_null(s.job.reason);
+        assert_null(job_reason(&s.job));
         assert_int_equal(job_left(&s.job), 3);
         assert_int_equal(job_due(&s.job), 100 * NSEC_PER_SEC);
         job_clear(&s.job);
@@ -584,9 +594,9 @@ static void a_failure_keeps_its_reason(void **state)
     assert_int_equal(events.ev[0].missed, 4);
     assert_int_equal(events.ev[0].at, 5 * NSEC_PER_SEC);
     assert_string_equal(events.ev[0].why, "killed by signal 9");
-    assert_string_equal(s.job.reason, "killed by signal 9");
+    assert_string_equal(job_reason(&s.job), "killed by signal 9");
     job_clear(&s.job);
-    assert_null(s.job.reason);
+    assert_null(job_reason(&s.job));
 }
 
 /* The millionth and the billionth tick of a running job are where the rate says. */
@@ -595,8 +605,7 @@ static void a_long_life_does_not_drift(void **state)
     struct story s;
     (void)state;
 
-    story_begin(&s, JOB_LOOP, COUNT_FOREVER, MISSED_COALESCE);
-    s.job.spec.rate = (struct rate){NSEC_PER_SEC, 3};
+    story_begin_at(&s, JOB_LOOP, COUNT_FOREVER, (struct rate){NSEC_PER_SEC, 3}, MISSED_COALESCE);
     for (int64_t t = 0; t <= 333333333; t += 333333) {
         story_wake(&s, t);
         s.told[0] = '\0';
@@ -612,8 +621,7 @@ static void far_away_is_never(void **state)
     struct story s;
     (void)state;
 
-    story_begin(&s, JOB_LOOP, COUNT_FOREVER, MISSED_BURST);
-    s.job.spec.rate = rate_from_interval(SPAN_MAX);
+    story_begin_at(&s, JOB_LOOP, COUNT_FOREVER, rate_from_interval(SPAN_MAX), MISSED_BURST);
     s.job.passed = 2;
     assert_int_equal(job_due(&s.job), INT64_MAX - 1);
     s.job.t0 = 1;
@@ -628,9 +636,84 @@ static void far_away_is_never(void **state)
     job_clear(&s.job);
 }
 
+/* What was asked comes back as it was, and the texts are the job's own. */
+static void what_was_asked_is_given_back(void **state)
+{
+    static const char *const lengths[] = {"t", "exactly-19-bytes-00", "exactly-20-bytes-000",
+                                          "a-name-of-forty-bytes-is-the-longest-one"};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        char name[64], message[] = "your tea is ready";
+        struct job_spec spec = {.name = name,
+                                .message = message,
+                                .rate = {10 * NSEC_PER_SEC, 3},
+                                .count = 5,
+                                .delay = 7,
+                                .report = {REPORT_EVERY_N, 6},
+                                .kind = JOB_LOOP,
+                                .missed = MISSED_BURST,
+                                .background = true};
+        struct job job = {0};
+        snprintf(name, sizeof name, "%s", lengths[i]);
+        assert_int_equal(job_init(&job, pool, &spec), 0);
+        memset(name, 'x', strlen(name));
+        memset(message, 'x', strlen(message));
+        struct job_spec given = job_spec_of(&job);
+        assert_string_equal(given.name, lengths[i]);
+        assert_string_equal(job_name(&job), lengths[i]);
+        assert_string_equal(given.message, "your tea is ready");
+        given.name = name;
+        given.message = message;
+        assert_true(spec_equal(&given, &spec));
+        job_clear(&job);
+    }
+}
+
+static void extra_state_is_there_when_it_is_needed(void **state)
+{
+    struct job_events events;
+    struct story s;
+    (void)state;
+
+    story_begin(&s, JOB_LOOP, COUNT_FOREVER, MISSED_COALESCE);
+    assert_null(s.job.extra);
+    assert_null(job_reason(&s.job));
+    job_extra(&s.job)->reported = 5;
+    job_shed_extra(&s.job);
+    assert_int_equal(s.job.extra->reported, 5);
+    job_extra(&s.job)->reported = INT64_MIN;
+    job_shed_extra(&s.job);
+    assert_null(s.job.extra);
+    assert_int_equal(job_fail(&s.job, 9, "spilt", &events), 0);
+    job_shed_extra(&s.job);
+    assert_string_equal(job_reason(&s.job), "spilt");
+    assert_int_equal(job_elapsed(&s.job, 99), 9);
+    job_reset(&s.job, 10, &events);
+    assert_null(s.job.extra);
+    assert_int_equal(job_elapsed(&s.job, 99), 89);
+    job_clear(&s.job);
+}
+
+static int make_pool(void **state)
+{
+    (void)state;
+    pool = traits_pool_new((const uint64_t[]){1, 2});
+    return pool == NULL;
+}
+
+static int free_pool(void **state)
+{
+    (void)state;
+    traits_pool_free(pool);
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_asked_is_given_back),
+        cmocka_unit_test(extra_state_is_there_when_it_is_needed),
         cmocka_unit_test(ticks_and_missed_are_what_the_grid_says),
         cmocka_unit_test(a_punctual_loop),
         cmocka_unit_test(a_late_loop),
@@ -642,5 +725,5 @@ int main(void)
         cmocka_unit_test(far_away_is_never),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_pool, free_pool);
 }

@@ -22,6 +22,7 @@ struct fixture {
     struct watch_set *watches;
     struct sink *sink;
     struct report *report;
+    struct traits_pool *pool;
     int64_t now;
     uint64_t last_id;
     int saved_stderr;
@@ -43,6 +44,8 @@ static int setup(void **state)
     receiver_init(&f->journal, f->dir, "journal");
     f->base = event_base_new();
     f->watches = watch_set_new(f->base);
+    f->pool = traits_pool_new((const uint64_t[]){1, 2});
+    assert_non_null(f->pool);
     f->now = T0;
     f->saved_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
     assert_int_equal(sink_open(LOG_TARGET_JOURNAL, &paths, f->watches, on_ready, f, &f->sink), 0);
@@ -56,6 +59,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
 
     report_free(f->report);
+    traits_pool_free(f->pool);
     sink_close(f->sink, 0);
     dup2(f->saved_stderr, STDERR_FILENO);
     close(f->saved_stderr);
@@ -78,12 +82,12 @@ static void tell(struct fixture *f, struct job *job, const struct job_events *ev
         report_job(f->report, job, &events->ev[i]);
 }
 
+/* It borrows the name. */
 static struct job_spec spec_of(enum job_kind kind, const char *name, uint64_t count, const char *rate)
 {
-    struct job_spec spec = {.name = strdup(name), .count = count, .kind = kind, .immediate = true};
+    struct job_spec spec = {.name = (char *)name, .count = count, .kind = kind, .immediate = true};
     const char *why;
 
-    assert_non_null(spec.name);
     assert_int_equal(rate_parse(rate, &spec.rate, &why), 0);
     return spec;
 }
@@ -93,8 +97,10 @@ static void start(struct fixture *f, struct job *job, struct job_spec spec)
 {
     struct job_events events;
 
-    *job = (struct job){.id = ++f->last_id};
-    job_start(job, &spec, f->now, &events);
+    *job = (struct job){0};
+    assert_int_equal(job_init(job, f->pool, &spec), 0);
+    job->id = ++f->last_id;
+    job_start(job, f->now, &events);
     tell(f, job, &events);
 }
 
@@ -198,7 +204,7 @@ static void loops_and_once(void **state)
     struct job_spec spec = spec_of(JOB_LOOP, "hb", COUNT_FOREVER, "1/90s");
     struct job loop, bounded, once;
 
-    spec.message = strdup("still \"here\"");
+    spec.message = (char *)"still \"here\"";
     start(f, &loop, spec);
     run_at(f, &loop, T0);
     expect_line(f, "start job=hb id=1 kind=loop rate=40/h interval=\"1min 30s\" source=config"
@@ -314,7 +320,7 @@ static void nothing_from_outside_forges_a_line(void **state)
     struct job job;
     char line[512];
 
-    spec.message = strdup(hostile);
+    spec.message = (char *)hostile;
     start(f, &job, spec);
     snprintf(line, sizeof line, "start job=Z.x_y-9 id=1 kind=loop rate=1/s interval=1s source=config msg=\"%s\"",
              escaped);
@@ -347,7 +353,7 @@ static void the_longest_line_is_whole(void **state)
     message[MESSAGE_LEN_MAX] = '\0';
     memset(reason, '"', sizeof reason);
     reason[sizeof reason - 1] = '\0';
-    spec.message = strdup(message);
+    spec.message = message;
     f->last_id = UINT64_MAX - 1;
     start(f, &job, spec);
     assert_true(take_line(f));
@@ -367,25 +373,28 @@ static void rule_none_and_every_n(void **state)
 {
     struct fixture *f = *state;
     struct job_spec spec = spec_of(JOB_LOOP, "hb", COUNT_FOREVER, "1");
-    struct job job;
+    struct job none, sixth;
 
-    start(f, &job, spec);
+    spec.report = (struct report_rule){.when = REPORT_NONE};
+    start(f, &none, spec);
     assert_true(take_line(f));
-    job.spec.report = (struct report_rule){.when = REPORT_NONE};
-    tick(f, &job, 1, f->now);
+    tick(f, &none, 1, f->now);
     expect_nothing(f);
-    tick_with_missed(f, &job, 4, 2);
+    tick_with_missed(f, &none, 4, 2);
     expect_line(f, "tick job=hb id=1 tick=4 missed=2");
-    job.spec.report = (struct report_rule){.when = REPORT_EVERY_N, .every = 6};
+    spec.report = (struct report_rule){.when = REPORT_EVERY_N, .every = 6};
+    start(f, &sixth, spec);
+    assert_true(take_line(f));
     for (uint64_t i = 1; i <= 13; i++)
-        tick(f, &job, i, f->now);
-    expect_line(f, "tick job=hb id=1 tick=1");
-    expect_line(f, "tick job=hb id=1 tick=7");
-    expect_line(f, "tick job=hb id=1 tick=13");
+        tick(f, &sixth, i, f->now);
+    expect_line(f, "tick job=hb id=2 tick=1");
+    expect_line(f, "tick job=hb id=2 tick=7");
+    expect_line(f, "tick job=hb id=2 tick=13");
     expect_nothing(f);
-    tick_with_missed(f, &job, 15, 1);
-    expect_line(f, "tick job=hb id=1 tick=15 missed=1");
-    clear(f, &job);
+    tick_with_missed(f, &sixth, 15, 1);
+    expect_line(f, "tick job=hb id=2 tick=15 missed=1");
+    clear(f, &none);
+    clear(f, &sixth);
 }
 
 static void tick_late(struct fixture *f, struct job *job, uint64_t number, int64_t due, int64_t late)
@@ -400,12 +409,13 @@ static void tick_late(struct fixture *f, struct job *job, uint64_t number, int64
 static void rule_every_span(void **state)
 {
     struct fixture *f = *state;
+    struct job_spec spec = spec_of(JOB_LOOP, "hb", COUNT_FOREVER, "1");
     struct job_events events;
     struct job job;
 
-    start(f, &job, spec_of(JOB_LOOP, "hb", COUNT_FOREVER, "1"));
+    spec.report = (struct report_rule){.when = REPORT_EVERY_SPAN, .every = 10 * SEC};
+    start(f, &job, spec);
     assert_true(take_line(f));
-    job.spec.report = (struct report_rule){.when = REPORT_EVERY_SPAN, .every = 10 * SEC};
     for (uint64_t i = 1; i <= 31; i++)
         tick_late(f, &job, i, T0 + (int64_t)(i - 1) * SEC, i == 1 ? 500 * MS : i % 2 ? 3 * MS : 1 * MS);
     expect_line(f, "tick job=hb id=1 tick=1");
@@ -602,7 +612,7 @@ static void read_after_stuck(struct fixture *f, struct job *jobs, uint64_t last_
     assert_int_equal(told, STUCK_JOBS * (last_tick - 1));
     assert_int_equal(report_suppressed(f->report), told);
     for (unsigned i = 0; i < STUCK_JOBS; i++)
-        assert_null(jobs[i].pending);
+        assert_null(jobs[i].extra);
 }
 
 static void stuck_receiver_gets_the_latest(void **state)
@@ -686,7 +696,8 @@ static void flush_is_bounded(void **state)
     f->report = report_new(f->sink, &(struct report_config){.log_level = LOG_INFO, .limit = 1});
     assert_non_null(f->report);
     for (unsigned i = 0; i < N; i++) {
-        jobs[i] = (struct job){.id = i, .spec = spec_of(JOB_LOOP, "x", COUNT_FOREVER, "1")};
+        const struct job_spec spec = spec_of(JOB_LOOP, "x", COUNT_FOREVER, "1");
+        assert_int_equal(job_init(&jobs[i], f->pool, &spec), 0);
         tick(f, &jobs[i], 1, f->now);
     }
     configure(f, LOG_INFO, 0);
@@ -700,7 +711,7 @@ static void flush_is_bounded(void **state)
     assert_in_range(flushes, 4, N / 10);
     assert_int_equal(lines_in(file), N);
     for (unsigned i = 0; i < N; i++) {
-        assert_null(jobs[i].pending);
+        assert_null(jobs[i].extra);
         job_clear(&jobs[i]);
     }
     free(jobs);
@@ -713,10 +724,10 @@ static void freed_with_ticks_kept(void **state)
     struct job job;
 
     start_and_keep_a_tick(f, &job);
-    assert_non_null(job.pending);
+    assert_non_null(job.extra);
     report_free(f->report);
     f->report = NULL;
-    assert_null(job.pending);
+    assert_null(job.extra);
     job_clear(&job);
     report_free(NULL);
 }
