@@ -5,6 +5,7 @@ SYSCONFDIR ?= /etc
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 UNITDIR ?= $(shell pkg-config --variable=systemdsystemunitdir systemd)
+USERUNITDIR ?= $(shell pkg-config --variable=systemduserunitdir systemd)
 SYSUSERSDIR ?= $(shell pkg-config --variable=sysusersdir systemd)
 CATALOGDIR ?= $(shell pkg-config --variable=catalogdir systemd)
 
@@ -137,9 +138,10 @@ format: ## format the C files
 install: all ## install programs, units, configuration and man pages (DESTDIR, PREFIX)
 	install -D -m 755 $(B)/twistyd $(DESTDIR)$(PREFIX)/sbin/twistyd
 	install -D -m 755 $(B)/twistyctl $(DESTDIR)$(PREFIX)/bin/twistyctl
-	install -D -m 644 systemd/twistyd.service $(DESTDIR)$(UNITDIR)/twistyd.service
-	sed -i 's|/usr/sbin/|$(PREFIX)/sbin/|; s|/usr/bin/|$(PREFIX)/bin/|' $(DESTDIR)$(UNITDIR)/twistyd.service
-	install -D -m 644 systemd/twistyd.socket $(DESTDIR)$(UNITDIR)/twistyd.socket
+	install -D -m 644 -t $(DESTDIR)$(UNITDIR) systemd/twistyd.service systemd/twistyd.socket
+	install -D -m 644 -t $(DESTDIR)$(USERUNITDIR) systemd/user/twistyd.service systemd/user/twistyd.socket
+	sed -i 's|/usr/sbin/|$(PREFIX)/sbin/|; s|/usr/bin/|$(PREFIX)/bin/|' \
+		$(DESTDIR)$(UNITDIR)/twistyd.service $(DESTDIR)$(USERUNITDIR)/twistyd.service
 	install -D -m 644 systemd/sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/twisty.conf
 	install -D -m 644 systemd/twisty.catalog $(DESTDIR)$(CATALOGDIR)/twisty.catalog
 	install -D -m 644 ctl/completion/twistyctl $(DESTDIR)$(COMPLETIONDIR)/twistyctl
@@ -153,6 +155,7 @@ install: all ## install programs, units, configuration and man pages (DESTDIR, P
 uninstall: ## remove what install put there, but the configuration
 	rm -f $(DESTDIR)$(PREFIX)/sbin/twistyd $(DESTDIR)$(PREFIX)/bin/twistyctl \
 		$(DESTDIR)$(UNITDIR)/twistyd.service $(DESTDIR)$(UNITDIR)/twistyd.socket \
+		$(DESTDIR)$(USERUNITDIR)/twistyd.service $(DESTDIR)$(USERUNITDIR)/twistyd.socket \
 		$(DESTDIR)$(SYSUSERSDIR)/twisty.conf $(DESTDIR)$(CATALOGDIR)/twisty.catalog \
 		$(DESTDIR)$(COMPLETIONDIR)/twistyctl $(DESTDIR)$(MANDIR)/man8/twistyd.8 \
 		$(DESTDIR)$(MANDIR)/man5/twistyd.conf.5 $(DESTDIR)$(MANDIR)/man1/twistyctl.1

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define INSTALLED_CONFIG "/etc/twisty/twistyd.conf"
+#define CONFIG_NAME      "twistyd.conf"
+#define INSTALLED_CONFIG "/etc/twisty/" CONFIG_NAME
 
 static const char usage[] =
     "Usage: twistyd [OPTION...]\n"
@@ -134,6 +136,18 @@ static void set_option(struct options *o, int option, const char *value, const c
     }
 }
 
+/* Where the service manager has the configuration, a user's manager in that user's home, or the usual place. */
+static const char *installed_config(void)
+{
+    static char path[PATH_MAX];
+    const char *dir = getenv("CONFIGURATION_DIRECTORY");
+    int n = snprintf(path, sizeof path, "%s", INSTALLED_CONFIG);
+
+    if (dir != NULL && dir[0] == '/')
+        n = snprintf(path, sizeof path, "%s/%s", dir, CONFIG_NAME);
+    return (size_t)n < sizeof path && access(path, F_OK) == 0 ? path : NULL;
+}
+
 static void parse_options(int argc, char **argv, struct options *o)
 {
     int option;
@@ -143,8 +157,8 @@ static void parse_options(int argc, char **argv, struct options *o)
         set_option(o, option, optarg, argv[optind - 1]);
     if (optind < argc)
         usage_error("'%s' is no option", argv[optind]);
-    if (o->daemon.config == NULL && access(INSTALLED_CONFIG, F_OK) == 0)
-        o->daemon.config = INSTALLED_CONFIG;
+    if (o->daemon.config == NULL)
+        o->daemon.config = installed_config();
 }
 
 static void print_mistake(void *ctx, const char *line)

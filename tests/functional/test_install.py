@@ -14,7 +14,7 @@ from harness import BUILD, DEADLINE, ROOT
 UNITS = ("twistyd.service", "twistyd.socket")
 CONFIG = "etc/twisty/twistyd.conf"
 DROPINS = "etc/twisty/twistyd.conf.d"
-PLACES = ("PREFIX", "SYSCONFDIR", "MANDIR", "COMPLETIONDIR", "UNITDIR", "SYSUSERSDIR", "CATALOGDIR", "DESTDIR")
+PLACES = ("PREFIX", "SYSCONFDIR", "MANDIR", "COMPLETIONDIR", "UNITDIR", "USERUNITDIR", "SYSUSERSDIR", "CATALOGDIR", "DESTDIR")
 
 
 def run(*command, check=True, **options):
@@ -49,12 +49,14 @@ def modes(root):
 
 
 def expected_modes(prefix="usr"):
-    units = systemd_dir("systemdsystemunitdir")
+    units, user_units = systemd_dir("systemdsystemunitdir"), systemd_dir("systemduserunitdir")
     return {
         f"{prefix}/sbin/twistyd": 0o755,
         f"{prefix}/bin/twistyctl": 0o755,
         f"{units}/twistyd.service": 0o644,
         f"{units}/twistyd.socket": 0o644,
+        f"{user_units}/twistyd.service": 0o644,
+        f"{user_units}/twistyd.socket": 0o644,
         f"{systemd_dir('sysusersdir')}/twisty.conf": 0o644,
         f"{systemd_dir('catalogdir')}/twisty.catalog": 0o644,
         f"{prefix}/share/bash-completion/completions/twistyctl": 0o644,
@@ -65,8 +67,8 @@ def expected_modes(prefix="usr"):
     }
 
 
-def commands_of_unit(root):
-    text = (root / systemd_dir("systemdsystemunitdir") / "twistyd.service").read_text(encoding="utf-8")
+def commands_of_unit(root, variable):
+    text = (root / systemd_dir(variable) / "twistyd.service").read_text(encoding="utf-8")
     return re.findall(r"^Exec\w+=[^/]*(/\S+)", text, re.MULTILINE)
 
 
@@ -87,7 +89,8 @@ def test_each_file_is_in_its_place(tmp_path):
 def test_unit_starts_what_was_installed(tmp_path, prefix):
     make("install", tmp_path, f"PREFIX=/{prefix}")
     assert modes(tmp_path) == expected_modes(prefix)
-    assert commands_of_unit(tmp_path) == [f"/{prefix}/sbin/twistyd", f"/{prefix}/bin/twistyctl"]
+    for variable in ("systemdsystemunitdir", "systemduserunitdir"):
+        assert commands_of_unit(tmp_path, variable) == [f"/{prefix}/sbin/twistyd", f"/{prefix}/bin/twistyctl"]
 
 
 def test_uninstall_leaves_the_configuration(root):
@@ -164,6 +167,17 @@ def test_units_fit_the_program(root):
     (preventing,) = service["RestartPreventExitStatus"]
     assert preventing.split() == ["64", "69", "78"]
     assert re.search(r"64 wrong usage, 69 another daemon has the socket,\s+78 mistakes", usage)
+
+
+def test_configuration_directory(root):
+    """As systemd passes it: a user's manager has it in that user's home."""
+    own = root / "own"
+    own.mkdir()
+    (own / "twistyd.conf").write_text("[job:a]\nkind = once\n[job:b]\nkind = once\n", encoding="utf-8")
+    env = {**os.environ, "CONFIGURATION_DIRECTORY": str(own)}
+    assert run(root / "usr/sbin/twistyd", "--check", env=env).stdout == f"{own}/twistyd.conf: ok, 2 jobs\n"
+    env["CONFIGURATION_DIRECTORY"] = str(root / "nowhere")
+    assert run(root / "usr/sbin/twistyd", "--check", env=env).stdout.startswith("no configuration file;")
 
 
 def test_users_are_made(root):
