@@ -88,12 +88,13 @@ class ControlGroup:
 
 
 class Machine:
-    """The container. `root` is where its files are seen from outside."""
+    """The container. `root` is where its files are seen from outside, `changes` has those that are not this machine's."""
 
     def __init__(self, name):
         self.name = name
         self.base = Path(tempfile.mkdtemp(prefix=f"twisty-{name}-"))
         self.root = self.base / "root"
+        self.changes = self.base / "changes"
         self.leader = None
         self._nspawn = None
         self._cgroup = None
@@ -117,9 +118,10 @@ class Machine:
 
     def _lay_out(self):
         command_output(["mount", "-t", "tmpfs", "-o", "mode=755,size=2G", "tmpfs", self.base], check=True)
-        for name in ("changes", "work", "root"):
-            (self.base / name).mkdir()
-        layers = f"lowerdir=/,upperdir={self.base}/changes,workdir={self.base}/work"
+        work = self.base / "work"
+        for directory in (self.changes, work, self.root):
+            directory.mkdir()
+        layers = f"lowerdir=/,upperdir={self.changes},workdir={work}"
         command_output(["mount", "-t", "overlay", "-o", layers, "overlay", self.root], check=True)
         for path in OF_THE_HOST:
             self._empty(self.root / path)
