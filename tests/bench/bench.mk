@@ -8,7 +8,8 @@ can_include = $(shell echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 
 BENCH_PEERS := libevent $(if $(call can_include,uv.h),libuv) $(if $(call can_include,ev.h),libev)
 endif
 BENCH_PROGRAMS := $(patsubst %,timers_%,sched $(BENCH_PEERS)) \
-	$(patsubst %,lines_%,report_syslog report_journal syslog sd_journal)
+	$(patsubst %,lines_%,report_syslog report_journal syslog sd_journal) \
+	$(patsubst %,ticks_%,libevent_precise $(BENCH_PEERS))
 BENCH := TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -B tests/bench/bench.py
 
 $(B)/bench/%_libevent: BENCH_LIBS := -levent_core
@@ -18,6 +19,17 @@ $(B)/bench/%_libev: BENCH_LIBS := -lev
 # A program is one file with what it shares with others.
 $(B)/bench/timers_%: tests/bench/timers_%.c tests/bench/timers.c tests/bench/virtual_clock.c $(LIB) \
 		$(wildcard tests/bench/*.h) tests/unit/random.h
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIB) $(BENCH_LIBS)
+
+TICKS := tests/bench/ticks.c $(LIB) $(wildcard tests/bench/*.h)
+$(B)/bench/%_precise: CPPFLAGS += -DPRECISE
+$(B)/bench/%_precise: BENCH_LIBS := -levent_core
+$(B)/bench/ticks_%_precise: tests/bench/ticks_%.c $(TICKS)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIB) $(BENCH_LIBS)
+
+$(B)/bench/ticks_%: tests/bench/ticks_%.c $(TICKS)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIB) $(BENCH_LIBS)
 

@@ -9,19 +9,20 @@ import sys
 
 import frame
 import lines
+import ticks
 import timers
 
-PARTS = (timers, lines)
+PARTS = (timers, ticks, lines)
 
 
 def main():
     benches = [bench for part in PARTS for bench in part.BENCHES]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--quick", action="store_const", dest="mode", const="quick", help="fewer cases")
-    mode.add_argument("--check", action="store_const", dest="mode", const="check",
-                      help="the cases with promises, and fail if one does not hold")
-    parser.add_argument("--turns", type=int, default=frame.TURNS, help="at most so many; default %(default)s")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--quick", action="store_const", dest="mode", const="quick", help="fewer cases, fewer turns")
+    modes.add_argument("--check", action="store_const", dest="mode", const="check",
+                       help="the cases with promises, and fail if one does not hold")
+    parser.add_argument("--turns", type=int, help="at most so many; default 5, and 3 of the quick run")
     parser.add_argument("bench", nargs="*", metavar="BENCH", help="of " + ", ".join(b.name for b in benches))
     options = parser.parse_args()
 
@@ -29,8 +30,9 @@ def main():
     if unknown:
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
     wanted = [bench for bench in benches if not options.bench or bench.name in options.bench]
+    mode = options.mode or "full"
     try:
-        return frame.run_all(wanted, options.mode or "full", options.turns) > 0
+        return frame.run_all(wanted, mode, options.turns or frame.TURNS[mode]) > 0
     except frame.BenchError as e:
         sys.exit(f"bench: {e}")
 
