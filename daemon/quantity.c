@@ -1,9 +1,9 @@
 #include "quantity.h"
 
+#include "line.h"
+
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 typedef unsigned __int128 u128;
@@ -318,31 +318,26 @@ uint64_t rate_ticks_by(struct rate rate, int64_t elapsed)
     return (uint64_t)((numerator + denominator - 1) / denominator);
 }
 
-/* Appends at `len` what fits; returns the new length, which stays below `size`. */
-__attribute__((format(printf, 4, 5))) static size_t append(char *buf, size_t size, size_t len, const char *format, ...)
+/* whole + rest / 10^digits, without trailing zeros. */
+static void put_decimal(struct line *line, uint64_t whole, uint64_t rest, size_t digits)
 {
-    size_t room = size - len;
-    va_list args;
+    char fraction[DIGITS_MAX];
 
-    va_start(args, format);
-    size_t n = (size_t)vsnprintf(buf + len, room, format, args);
-    va_end(args);
-    return len + (n < room ? n : room - 1);
-}
-
-/* Appends whole and the fraction rest / 10^digits without its trailing zeros. */
-static size_t append_decimal(char *buf, size_t size, size_t len, uint64_t whole, uint64_t rest, int digits)
-{
+    line_number(line, whole);
     if (rest == 0)
-        return append(buf, size, len, "%" PRIu64, whole);
+        return;
     for (; rest % 10 == 0; digits--)
         rest /= 10;
-    return append(buf, size, len, "%" PRIu64 ".%0*" PRIu64, whole, digits, rest);
+    for (size_t i = digits; i > 0; rest /= 10)
+        fraction[--i] = (char)('0' + rest % 10);
+    line_text(line, ".");
+    line_bytes(line, fraction, digits);
 }
 
 /* "VALUE/UNIT" when the rate is a decimal number of at most `digits` places per unit. */
 static bool rate_format_per(struct rate rate, struct unit unit, unsigned digits, char *buf, size_t size)
 {
+    struct line line = line_begin(buf, size);
     u128 scaled;
     u128 power = power_of_ten(digits);
 
@@ -351,65 +346,78 @@ static bool rate_format_per(struct rate rate, struct unit unit, unsigned digits,
     scaled /= rate.ns;
     if (scaled / power > UINT64_MAX)
         return false;
-    size_t len = append_decimal(buf, size, 0, (uint64_t)(scaled / power), (uint64_t)(scaled % power), (int)digits);
-    append(buf, size, len, "/%s", unit.name);
+    put_decimal(&line, (uint64_t)(scaled / power), (uint64_t)(scaled % power), digits);
+    line_text(&line, "/");
+    line_text(&line, unit.name);
     return true;
 }
 
 char *rate_format(struct rate rate, char *buf, size_t size)
 {
     const struct unit day = print_units[0], hour = print_units[1], minute = print_units[2], second = print_units[3];
+    size_t i = 0;
 
     // The shortest that people read easily first; the last is always exact. None has more than DIGITS_MAX digits.
     if (rate_format_per(rate, second, 6, buf, size) || rate_format_per(rate, minute, 3, buf, size) ||
         rate_format_per(rate, hour, 3, buf, size) || rate_format_per(rate, day, 0, buf, size) ||
         rate_format_per(rate, second, 9, buf, size))
         return buf;
-    size_t i = 0;
     while (rate.ns % (uint64_t)print_units[i].ns != 0)
         i++;
-    snprintf(buf, size, "%" PRIu64 "/%" PRIu64 "%s", rate.ticks, rate.ns / (uint64_t)print_units[i].ns,
-             print_units[i].name);
+    struct line line = line_begin(buf, size);
+    line_number(&line, rate.ticks);
+    line_text(&line, "/");
+    line_number(&line, rate.ns / (uint64_t)print_units[i].ns);
+    line_text(&line, print_units[i].name);
     return buf;
 }
 
 /* A span below a second: one number in the largest unit that it reaches. */
-static void format_subsecond(int64_t ns, char *buf, size_t size)
+static void put_subsecond(struct line *line, uint64_t ns)
 {
     if (ns >= NSEC_PER_MSEC) {
-        size_t len = append_decimal(buf, size, 0, (uint64_t)(ns / NSEC_PER_MSEC), (uint64_t)(ns % NSEC_PER_MSEC), 6);
-        append(buf, size, len, "ms");
+        put_decimal(line, ns / NSEC_PER_MSEC, ns % NSEC_PER_MSEC, 6);
+        line_text(line, "ms");
     } else if (ns >= NSEC_PER_USEC) {
-        size_t len = append_decimal(buf, size, 0, (uint64_t)(ns / NSEC_PER_USEC), (uint64_t)(ns % NSEC_PER_USEC), 3);
-        append(buf, size, len, "us");
+        put_decimal(line, ns / NSEC_PER_USEC, ns % NSEC_PER_USEC, 3);
+        line_text(line, "us");
     } else {
-        snprintf(buf, size, "%" PRId64 "ns", ns);
+        line_number(line, ns);
+        line_text(line, "ns");
     }
+}
+
+/* From a second on: days, hours and minutes as far as there are any, and what is left in seconds. */
+static void put_units(struct line *line, uint64_t ns)
+{
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t unit = (uint64_t)print_units[i].ns, whole = ns / unit;
+        ns %= unit;
+        if (whole == 0)
+            continue;
+        if (line->len > 0)
+            line_text(line, " ");
+        line_number(line, whole);
+        line_text(line, print_units[i].name);
+    }
+    if (ns == 0)
+        return;
+    if (line->len > 0)
+        line_text(line, " ");
+    put_decimal(line, ns / NSEC_PER_SEC, ns % NSEC_PER_SEC, 9);
+    line_text(line, "s");
 }
 
 char *span_format(int64_t ns, char *buf, size_t size)
 {
-    size_t len = 0;
+    struct line line = line_begin(buf, size);
 
-    if (ns == 0) {
-        snprintf(buf, size, "0s");
-        return buf;
-    }
-    if (ns < NSEC_PER_SEC) {
-        format_subsecond(ns, buf, size);
-        return buf;
-    }
-    for (size_t i = 0; i < 3; i++) {
-        int64_t whole = ns / print_units[i].ns;
-        ns %= print_units[i].ns;
-        if (whole != 0)
-            len = append(buf, size, len, "%s%" PRId64 "%s", len > 0 ? " " : "", whole, print_units[i].name);
-    }
-    if (ns != 0) {
-        len = append(buf, size, len, "%s", len > 0 ? " " : "");
-        len = append_decimal(buf, size, len, (uint64_t)(ns / NSEC_PER_SEC), (uint64_t)(ns % NSEC_PER_SEC), 9);
-        append(buf, size, len, "s");
-    }
+    if (ns == 0)
+        line_text(&line, "0s");
+    else if (ns < NSEC_PER_SEC)
+        put_subsecond(&line, (uint64_t)ns);
+    else
+        put_units(&line, (uint64_t)ns);
     return buf;
 }
 

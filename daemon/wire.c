@@ -187,23 +187,27 @@ static const char *value_text(const json_t *value, enum spec_type type, char *bu
     return NULL;
 }
 
-static int find_key(const char *member, enum spec_key *out, struct spec_error *err)
+static int find_key(const char *member, enum spec_key *out)
 {
-    struct nearest nearest;
-
-    nearest_init(&nearest, member);
-    for (unsigned i = 0; i < KEY_COUNT_OF_KEYS; i++) {
+    for (unsigned i = 0; i < KEY_COUNT_OF_KEYS; i++)
         if (strcmp(member, spec_keys[i].json) == 0) {
             *out = (enum spec_key)i;
             return 0;
         }
+    return -EINVAL;
+}
+
+static void explain_unknown(const char *member, struct spec_error *err)
+{
+    struct nearest nearest;
+
+    nearest_init(&nearest, member);
+    for (unsigned i = 0; i < KEY_COUNT_OF_KEYS; i++)
         nearest_offer(&nearest, spec_keys[i].json);
-    }
     if (nearest.best != NULL)
         snprintf(err->why, sizeof err->why, "unknown member; did you mean '%s'?", nearest.best);
     else
         snprintf(err->why, sizeof err->why, "unknown member");
-    return -EINVAL;
 }
 
 int wire_draft(json_t *object, struct spec_draft *draft, const char **field, struct spec_error *err)
@@ -217,15 +221,16 @@ int wire_draft(json_t *object, struct spec_draft *draft, const char **field, str
         *field = member;
         if (json_is_null(value))
             continue;
-        int r = find_key(member, &key, err);
-        if (r < 0)
-            return r;
+        if (find_key(member, &key) < 0) {
+            explain_unknown(member, err);
+            return -EINVAL;
+        }
         const char *text = value_text(value, spec_keys[key].type, number, sizeof number);
         if (text == NULL) {
             snprintf(err->why, sizeof err->why, "is not %s", type_names[spec_keys[key].type]);
             return -EINVAL;
         }
-        r = spec_draft_set(draft, key, text, err);
+        int r = spec_draft_set(draft, key, text, err);
         if (r < 0)
             return r;
     }
