@@ -189,9 +189,9 @@ static int receive_some(struct client *client)
     return 0;
 }
 
-int client_receive(struct client *client, struct varlink_reply *out)
+int client_receive_text(struct client *client, const char **text, size_t *len)
 {
-    const char *why, *nul;
+    const char *nul;
 
     while ((nul = memchr(client->buf + client->scanned, '\0', client->end - client->scanned)) == NULL) {
         client->scanned = client->end;
@@ -199,8 +199,19 @@ int client_receive(struct client *client, struct varlink_reply *out)
         if (r < 0)
             return r;
     }
-    const char *text = client->buf + client->start;
+    *text = client->buf + client->start;
+    *len = (size_t)(nul - *text);
     client->start = client->scanned = (size_t)(nul - client->buf) + 1;
-    int r = varlink_parse_reply(text, (size_t)(nul - text), out, &why);
+    return 0;
+}
+
+int client_receive(struct client *client, struct varlink_reply *out)
+{
+    const char *text, *why;
+    size_t len;
+
+    int r = client_receive_text(client, &text, &len);
+    if (r == 0)
+        r = varlink_parse_reply(text, len, out, &why);
     return r == -EINVAL ? -EBADMSG : r;
 }

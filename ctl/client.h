@@ -45,4 +45,7 @@ int client_call(struct client *client, const char *method, json_t *parameters, u
  */
 int client_receive(struct client *client, struct varlink_reply *out);
 
+/* The same as text, which its NUL ends; it is valid until the next one is received. Never -EBADMSG. */
+int client_receive_text(struct client *client, const char **text, size_t *len);
+
 #endif

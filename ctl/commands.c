@@ -4,6 +4,7 @@
 #include "faults.h"
 #include "output.h"
 #include "say.h"
+#include "skim.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -90,6 +91,15 @@ static enum ctl_status start_call(struct session *session, const char *method, j
     return r < 0 ? fault_call(session->path, r) : CTL_DONE;
 }
 
+/* An error that was replied, which is told and cleared. */
+static enum ctl_status take_error(struct varlink_reply *reply)
+{
+    enum ctl_status status = fault_reply(reply);
+
+    varlink_reply_clear(reply);
+    return status;
+}
+
 /*
  * On CTL_DONE the reply is a result, and the caller clears it. It is empty when nobody reads our output any
  * more.
@@ -100,11 +110,7 @@ static enum ctl_status next_reply(struct session *session, struct varlink_reply 
     int r = client_receive(session->client, reply);
     if (r < 0)
         return r == -EPIPE ? CTL_DONE : fault_call(session->path, r);
-    if (reply->error == NULL)
-        return CTL_DONE;
-    enum ctl_status status = fault_reply(reply);
-    varlink_reply_clear(reply);
-    return status;
+    return reply->error == NULL ? CTL_DONE : take_error(reply);
 }
 
 /* A call with one reply. */
@@ -192,25 +198,37 @@ static json_t *with_states(json_t *parameters, unsigned states)
     return n > 0 ? with_operands(parameters, "states", words, n) : parameters;
 }
 
+/* What is this, if it is no slice of jobs? */
+static enum ctl_status say_no_slice(const struct session *session, const char *text, size_t len)
+{
+    struct varlink_reply reply;
+    const char *why;
+
+    int r = varlink_parse_reply(text, len, &reply, &why);
+    if (r == 0 && reply.error != NULL)
+        return take_error(&reply);
+    if (r == 0)
+        varlink_reply_clear(&reply);
+    return say_bad_reply(session);
+}
+
 /* Prints the slices as they come. *more is false after the last. */
 static enum ctl_status list_slice(struct session *session, bool *more)
 {
-    struct varlink_reply reply;
-    bool reader_gone = false;
+    struct skim_slice slice;
+    const char *text;
+    size_t len;
+    bool reader_gone;
 
     *more = false;
-    enum ctl_status status = next_reply(session, &reply);
-    if (status != CTL_DONE)
-        return status;
-    *more = reply.continues;
-    if (json_is_array(reply_member(&reply, "jobs")))
-        session->out.ops->list(&session->out, reply_member(&reply, "jobs"), !*more);
-    else
-        status = say_bad_reply(session);
-    varlink_reply_clear(&reply);
-    if (status == CTL_DONE)
-        status = flush_output(&reader_gone);
-    *more &= status == CTL_DONE && !reader_gone;
+    int r = client_receive_text(session->client, &text, &len);
+    if (r < 0)
+        return fault_call(session->path, r);
+    if (!skim_slice(text, len, "\"jobs\"", &slice))
+        return say_no_slice(session, text, len);
+    session->out.ops->list(&session->out, slice.values, !slice.continues);
+    enum ctl_status status = flush_output(&reader_gone);
+    *more = slice.continues && status == CTL_DONE && !reader_gone;
     return status;
 }
 

@@ -8,6 +8,8 @@
 #ifndef TWISTYCTL_OUTPUT_H
 #define TWISTYCTL_OUTPUT_H
 
+#include "skim.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 
@@ -25,8 +27,8 @@ struct output_ops {
     void (*added)(struct output *out, const json_t *jobs);
     /* A slice of the jobs that were stopped, paused, ...; `removed`: they are no more; `last`: it is the last one. */
     void (*steered)(struct output *out, const json_t *jobs, bool removed, bool last);
-    /* A slice of a list. */
-    void (*list)(struct output *out, const json_t *jobs, bool last);
+    /* A slice of a list, an array of jobs. */
+    void (*list)(struct output *out, struct skim_value jobs, bool last);
     void (*job)(struct output *out, const json_t *job);
     void (*event)(struct output *out, const json_t *event);
     void (*status)(struct output *out, const json_t *status);

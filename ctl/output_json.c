@@ -15,19 +15,43 @@ static void put_done(struct output *out)
     puts("{}");
 }
 
-/* An array with a job on each line, which may come in slices. */
+/* An array with a job on each line, which may come in slices: what goes before a job, and the end. */
+static void begin_job(struct output *out)
+{
+    fputs(out->begun ? ",\n" : "[\n", stdout);
+    out->begun = true;
+}
+
+static void end_array(const struct output *out)
+{
+    puts(out->begun ? "\n]" : "[]");
+}
+
 static void put_slice(struct output *out, const json_t *jobs, bool last)
 {
     size_t i;
     json_t *job;
 
     json_array_foreach (jobs, i, job) {
-        fputs(out->begun ? ",\n" : "[\n", stdout);
+        begin_job(out);
         json_dumpf(job, stdout, JSON_COMPACT);
-        out->begun = true;
     }
     if (last)
-        puts(out->begun ? "\n]" : "[]");
+        end_array(out);
+}
+
+/* The jobs as the daemon wrote them. */
+static void put_list(struct output *out, struct skim_value jobs, bool last)
+{
+    struct skim s = skim_array(jobs);
+    struct skim_value job;
+
+    while (skim_next(&s, &job)) {
+        begin_job(out);
+        fwrite(job.text, 1, job.len, stdout);
+    }
+    if (last)
+        end_array(out);
 }
 
 static void put_added(struct output *out, const json_t *jobs)
@@ -50,7 +74,7 @@ static void put_value(struct output *out, const json_t *value)
 const struct output_ops output_json = {
     .added = put_added,
     .steered = put_steered,
-    .list = put_slice,
+    .list = put_list,
     .job = put_value,
     .event = put_value,
     .status = put_value,

@@ -195,52 +195,69 @@ static const struct row headings = {{
     [COLUMN_NEXT] = "NEXT",
 }};
 
-static void set_text(char *cell, const char *text)
+/* What a row is made of, in the order in which the daemon has the members. */
+enum { NAME, KIND, STATE, LEFT, TICKS, MISSED, COUNT, RATE, INTERVAL, NEXT, LIST_MEMBERS };
+
+static const char *const list_members[LIST_MEMBERS] = {
+    [NAME] = "name",     [KIND] = "kind",   [STATE] = "state",
+    [LEFT] = "left",     [TICKS] = "ticks", [MISSED] = "missed",
+    [COUNT] = "count",   [RATE] = "rate",   [INTERVAL] = "intervalNsec",
+    [NEXT] = "nextNsec",
+};
+
+static void set_text(char *cell, struct skim_value value)
 {
-    if (text == NULL)
-        text = "-";
+    char buf[CELL_MAX];
+    const char *text = skim_text(value, buf, sizeof buf);
+
     cell[0] = '\0';
-    text_escape(cell, CELL_MAX, 0, text);
+    text_escape(cell, CELL_MAX, 0, text != NULL ? text : "-");
 }
 
-static void set_span(char *cell, const json_t *job, const char *key)
+static void set_number(char *cell, struct skim_value value)
 {
-    int64_t ns;
+    int64_t n = 0;
 
-    if (number_of(job, key, &ns))
-        span_human(ns > 0 ? ns : 0, cell, CELL_MAX);
-    else
-        set_text(cell, NULL);
+    skim_int(value, &n);
+    snprintf(cell, CELL_MAX, "%" PRId64, n);
 }
 
-static void set_next(char *cell, const json_t *job)
+/* "3/5": what is left of the count. */
+static void set_left(char *cell, struct skim_value left_value, struct skim_value count_value)
+{
+    int64_t count, left;
+
+    if (skim_int(count_value, &count) && skim_int(left_value, &left))
+        snprintf(cell, CELL_MAX, "%" PRId64 "/%" PRId64, left, count);
+    else
+        snprintf(cell, CELL_MAX, "-");
+}
+
+static void set_span(char *cell, struct skim_value value, const char *after)
 {
     char span[SPAN_HUMAN_MAX];
     int64_t ns;
 
-    if (!number_of(job, "nextNsec", &ns))
-        set_text(cell, NULL);
+    if (skim_int(value, &ns))
+        snprintf(cell, CELL_MAX, "%s%s", span_human(ns > 0 ? ns : 0, span, sizeof span), after);
     else
-        snprintf(cell, CELL_MAX, "%s%s", span_human(ns > 0 ? ns : 0, span, sizeof span),
-                 has_word(job, "state", "paused") ? " (paused)" : "");
+        snprintf(cell, CELL_MAX, "-");
 }
 
-static void fill_row(struct row *row, const json_t *job)
+static void fill_row(struct row *row, struct skim_value job)
 {
-    int64_t count, left;
+    struct skim_value members[LIST_MEMBERS];
 
-    set_text(row->cell[COLUMN_NAME], text_of(job, "name"));
-    set_text(row->cell[COLUMN_KIND], text_of(job, "kind"));
-    set_text(row->cell[COLUMN_STATE], text_of(job, "state"));
-    if (number_of(job, "count", &count) && number_of(job, "left", &left))
-        snprintf(row->cell[COLUMN_LEFT], CELL_MAX, "%" PRId64 "/%" PRId64, left, count);
-    else
-        set_text(row->cell[COLUMN_LEFT], NULL);
-    snprintf(row->cell[COLUMN_TICKS], CELL_MAX, "%" PRId64, number_or_zero(job, "ticks"));
-    snprintf(row->cell[COLUMN_MISSED], CELL_MAX, "%" PRId64, number_or_zero(job, "missed"));
-    set_text(row->cell[COLUMN_RATE], text_of(job, "rate"));
-    set_span(row->cell[COLUMN_EVERY], job, "intervalNsec");
-    set_next(row->cell[COLUMN_NEXT], job);
+    skim_members(job, list_members, members, LIST_MEMBERS);
+    set_text(row->cell[COLUMN_NAME], members[NAME]);
+    set_text(row->cell[COLUMN_KIND], members[KIND]);
+    set_text(row->cell[COLUMN_STATE], members[STATE]);
+    set_left(row->cell[COLUMN_LEFT], members[LEFT], members[COUNT]);
+    set_number(row->cell[COLUMN_TICKS], members[TICKS]);
+    set_number(row->cell[COLUMN_MISSED], members[MISSED]);
+    set_text(row->cell[COLUMN_RATE], members[RATE]);
+    set_span(row->cell[COLUMN_EVERY], members[INTERVAL], "");
+    set_span(row->cell[COLUMN_NEXT], members[NEXT], strcmp(row->cell[COLUMN_STATE], "paused") == 0 ? " (paused)" : "");
 }
 
 static void widen(struct output *out, const struct row *row)
@@ -261,32 +278,32 @@ static void put_row(const struct output *out, const struct row *row)
     puts(row->cell[c]);
 }
 
-static void begin_list(struct output *out, const json_t *jobs)
+static void begin_list(struct output *out, struct skim_value jobs)
 {
-    size_t i;
-    json_t *job;
+    struct skim s = skim_array(jobs);
+    struct skim_value job;
+    struct row row;
 
     if (!out->quiet)
         widen(out, &headings);
-    json_array_foreach (jobs, i, job) {
-        struct row row = {0};
+    while (skim_next(&s, &job)) {
         fill_row(&row, job);
         widen(out, &row);
+        out->begun = true;
     }
-    if (!out->quiet)
+    if (out->begun && !out->quiet)
         put_row(out, &headings);
-    out->begun = true;
 }
 
-static void put_list(struct output *out, const json_t *jobs, bool last)
+static void put_list(struct output *out, struct skim_value jobs, bool last)
 {
-    size_t i;
-    json_t *job;
+    struct skim s = skim_array(jobs);
+    struct skim_value job;
+    struct row row;
 
-    if (!out->begun && json_array_size(jobs) > 0)
+    if (!out->begun)
         begin_list(out, jobs);
-    json_array_foreach (jobs, i, job) {
-        struct row row = {0};
+    while (skim_next(&s, &job)) {
         fill_row(&row, job);
         put_row(out, &row);
     }

@@ -1,8 +1,8 @@
 /*
  * emit - JSON as text, written straight into a buffer that grows. Pure.
  *
- * Everything that the daemon says on the control socket goes out this way: a million jobs, one after the other, would
- * take ten times as long by way of an object for each. The commas come by themselves. Brackets in pairs, and a key for
+ * Everything that the daemon says on the control socket goes out this way: a list may have a million jobs, and to
+ * build an object for each would take most of the time. The commas come by themselves. Brackets in pairs, and a key for
  * each value of an object and for none of an array, are up to the caller. When there is no memory the buffer notes
  * it, what is emitted from then on is lost, and whoever sends it looks at `failed` once.
  */

@@ -34,7 +34,7 @@ LIBRARIES = {
     r"event2/": {"loop.c", "watch.c", "control.c"},
     r"systemd/": {"service.c"},
     r"ini\.h": {"conf_text.c"},
-    r"jansson\.h": {"varlink.h", "wire.h", "fields.h", "output.h"},
+    r"jansson\.h": {"varlink.h", "wire.h", "fields.h", "output.h", "skim.c"},
 }
 SHARED_WITH_CTL = {"emit.h", "quantity.h", "text.h", "spec.h", "varlink.h"}
 
