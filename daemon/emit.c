@@ -1,5 +1,6 @@
 #include "emit.h"
 
+#include "line.h"
 #include "text.h"
 
 #include <stdlib.h>
@@ -9,6 +10,9 @@
 
 /* The longest that becomes of one byte: \u001F */
 #define ESCAPE_MAX 6
+
+/* Of INT64_MIN, with its sign and a NUL. */
+#define INT_TEXT_MAX 21
 
 void emit_free(struct emit *e)
 {
@@ -102,17 +106,15 @@ void emit_bool_value(struct emit *e, bool value)
 
 void emit_int_value(struct emit *e, int64_t value)
 {
-    char digits[20]; // of INT64_MIN with its sign
-    size_t at = sizeof digits;
-    uint64_t n = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    char *to = next_of(e, INT_TEXT_MAX);
 
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n != 0);
+    if (to == NULL)
+        return;
+    struct line line = line_begin(to, INT_TEXT_MAX);
     if (value < 0)
-        digits[--at] = '-';
-    put(e, next_of(e, sizeof digits - at), digits + at, sizeof digits - at);
+        line_bytes(&line, "-", 1);
+    line_number(&line, value < 0 ? -(uint64_t)value : (uint64_t)value);
+    e->len += line.len;
 }
 
 /* A character that cannot stand for itself: RFC 8259, section 7. */

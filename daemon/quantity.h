@@ -5,7 +5,7 @@
  * rate is kept as the exact fraction that the user wrote, so that the millionth tick is as well placed as the first.
  *
  * Parsers take a NUL-terminated text and return 0 or -EINVAL / -ERANGE; then *why points to a static English phrase
- * that completes "'TEXT' ...". Formatters write at most `size` bytes, always end with NUL, and return `buf`.
+ * that completes "'TEXT' ...". Formatters write at most `size` bytes, of which the last is a NUL, and return `buf`.
  */
 #ifndef TWISTY_QUANTITY_H
 #define TWISTY_QUANTITY_H
