@@ -46,7 +46,7 @@ CTL_LIB := $(B)/libtwistyctl.a
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 SIM_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(SIM_SRC))
 MAN := daemon/twistyd.8 daemon/twistyd.conf.5 ctl/twistyctl.1
-SHELL_FILES := .ci/run ctl/completion/twistyctl
+SHELL_FILES := .ci/run ctl/completion/twistyctl systemd/debian/twisty.postinst
 GEN := $(B)/gen/interfaces.h
 
 all: $(B)/twistyd $(B)/twistyctl ## build both programs (the default)
@@ -86,13 +86,14 @@ $(B)/tests/test_nomem: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 include tests/bench/bench.mk
 include tests/service/service.mk
+include systemd/deb.mk
 
 -include $(wildcard $(B)/daemon/*.d $(B)/ctl/*.d $(B)/tests/*.d)
 
 # What the build needs, then what the tests and lint need.
 DEPS := gcc make pkg-config libevent-dev libsystemd-dev libinih-dev libjansson-dev systemd \
 	libcmocka-dev python3-pytest python3-pytest-xdist python3-twisted rsyslog strace util-linux bash-completion \
-	clang clang-format clang-tidy cppcheck shellcheck mandoc $(SERVICE_DEPS) $(BENCH_DEPS)
+	clang clang-format clang-tidy cppcheck shellcheck mandoc $(SERVICE_DEPS) $(DEB_DEPS) $(BENCH_DEPS)
 
 deps: ## install the Debian packages that building, testing and linting need
 	sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
@@ -164,7 +165,7 @@ clean: ## remove everything that was built
 	rm -rf $(B)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile tests/bench/bench.mk tests/service/service.mk | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile tests/bench/bench.mk tests/service/service.mk systemd/deb.mk | expand -t 14
 
 .PHONY: all deps run test test-unit test-functional asan lint format install uninstall clean help
 .DELETE_ON_ERROR:

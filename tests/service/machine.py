@@ -37,6 +37,8 @@ OF_THE_HOST = (
     "var/log",
     "var/lib/systemd/linger",
 )
+# That packages must not start services, and that each of them makes an index of all manuals.
+NOT_WANTED = ("usr/sbin/policy-rc.d", "var/lib/man-db/auto-update")
 MASKED = ("console-getty.service", "systemd-tmpfiles-clean.timer", "systemd-update-utmp.service")
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
@@ -125,6 +127,8 @@ class Machine:
         command_output(["mount", "-t", "overlay", "-o", layers, "overlay", self.root], check=True)
         for path in OF_THE_HOST:
             self._empty(self.root / path)
+        for path in NOT_WANTED:
+            (self.root / path).unlink(missing_ok=True)
         self.write("/etc/machine-id", uuid.uuid4().hex + "\n")
         self.write("/etc/hostname", "vm\n")
         for unit in MASKED:
@@ -213,7 +217,7 @@ class Machine:
         as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
         variables = [f"{k}={v}" for k, v in {**ENVIRONMENT, **(env or {})}.items()]
         return ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-                "--wd=/", "env", "-i", *variables, *as_user, *map(str, command)]
+                "--wdns=/", "env", "-i", *variables, *as_user, *map(str, command)]
 
     def run(self, *command, check=True, user=None, env=None, **options):
         """Run a command in it, as root or as this user."""
