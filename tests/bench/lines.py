@@ -95,9 +95,9 @@ BENCHES = (
         figures=(Figure("per_line", "instructions per line"),),
         turns=1,
         promises=(
-            Promise("syslog socket", "per_line", check=1700),
+            Promise("syslog socket", "per_line", check=1800),
             Promise("syslog socket", "per_line", "syslog(3)", check=3.5),
-            Promise("journal socket", "per_line", check=4000),
+            Promise("journal socket", "per_line", check=4200),
             Promise("journal socket", "per_line", "sd_journal_send", check=6),
         ),
     ),
