@@ -3,6 +3,7 @@
  */
 #include "conf_files.h"
 #include "daemon.h"
+#include "init.h"
 #include "sink.h"
 #include "text.h"
 #include "varlink.h"
@@ -203,18 +204,12 @@ static void open_standard_fds(void)
         close(fd);
 }
 
-int main(int argc, char **argv)
+static int run(const struct daemon_options *options, struct config *config)
 {
-    struct options options = {0};
     struct daemon *daemon;
     char why[512];
 
-    open_standard_fds();
-    parse_options(argc, argv, &options);
-    struct config *config = load(&options);
-    if (options.check)
-        return check(&options, config);
-    int r = daemon_new(&options.daemon, config, &daemon, why, sizeof why);
+    int r = daemon_new(options, config, &daemon, why, sizeof why);
     if (r < 0) {
         fprintf(stderr, "%stwistyd: %s\n", error_prefix(), why);
         return r == -EADDRINUSE ? EX_UNAVAILABLE : EXIT_FAILURE;
@@ -222,4 +217,23 @@ int main(int argc, char **argv)
     r = daemon_run(daemon);
     daemon_free(daemon);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    int status = EXIT_FAILURE;
+
+    open_standard_fds();
+    parse_options(argc, argv, &options);
+    struct config *config = load(&options);
+    if (options.check)
+        return check(&options, config);
+    int r = init_fork(&status);
+    if (r == 0)
+        return run(&options.daemon, config);
+    if (r < 0)
+        fprintf(stderr, "twistyd: cannot fork: %s\n", strerror(-r));
+    config_free(config);
+    return status;
 }

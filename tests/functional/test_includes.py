@@ -25,7 +25,7 @@ LEVELS = [
     ["spec"],
     ["sched", "varlink", "quantity", "watch", "gather"],
     ["emit"],
-    ["text", "line", "trie", "slab", "table", "lateness"],
+    ["text", "line", "trie", "slab", "table", "lateness", "init"],
 ]
 ORDER = {name: i for i, level in enumerate(LEVELS) for name in level}
 
