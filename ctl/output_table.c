@@ -540,13 +540,28 @@ static void put_changes(const char *word, const json_t *names)
     }
 }
 
+/* Not all names are told of a change that is large. */
+static void put_more_changes(const char *word, int64_t count, const json_t *names)
+{
+    int64_t more = count - (int64_t)json_array_size(names);
+
+    if (more > 0)
+        printf("%-10sand %" PRId64 " more\n", word, more);
+}
+
 static void put_reloaded(struct output *out, const json_t *result)
 {
+    static const struct {
+        const char *names, *count;
+    } changes[] = {{"added", "addedCount"}, {"changed", "changedCount"}, {"removed", "removedCount"}};
+
     if (out->quiet)
         return;
-    put_changes("added", json_object_get(result, "added"));
-    put_changes("changed", json_object_get(result, "changed"));
-    put_changes("removed", json_object_get(result, "removed"));
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+        const json_t *names = json_object_get(result, changes[i].names);
+        put_changes(changes[i].names, names);
+        put_more_changes(changes[i].names, number_or_zero(result, changes[i].count), names);
+    }
     printf("%-10s%" PRId64 "\n", "unchanged", number_or_zero(result, "unchanged"));
 }
 

@@ -170,13 +170,15 @@ static int add_all(struct config_builder *b, const char *path)
     return error;
 }
 
-int conf_files_load(const char *path, config_error_fn *on_error, void *ctx, struct config **out)
+int conf_files_load(const char *path, config_error_fn *on_error, void *ctx, const atomic_bool *given_up,
+                    struct config **out)
 {
     struct config_builder *b = config_builder_new(on_error, ctx);
     int error = 0;
 
     if (b == NULL)
         return -ENOMEM;
+    config_builder_watch(b, given_up);
     if (path != NULL)
         error = add_all(b, path);
     if (error == 0)

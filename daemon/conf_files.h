@@ -14,8 +14,10 @@
 
 /*
  * Read FILE and its drop-ins into a config. Every mistake is told through on_error, one that keeps a file from being
- * read included. 0, -EINVAL when there was any mistake, -ENOMEM. With path NULL: the built-in settings and no jobs.
+ * read included. 0, -EINVAL when there was any mistake, -ENOMEM, or -ECANCELED soon after another thread has made
+ * *given_up true (NULL: never). With path NULL: the built-in settings and no jobs.
  */
-int conf_files_load(const char *path, config_error_fn *on_error, void *ctx, struct config **out);
+int conf_files_load(const char *path, config_error_fn *on_error, void *ctx, const atomic_bool *given_up,
+                    struct config **out);
 
 #endif

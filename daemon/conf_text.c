@@ -33,7 +33,7 @@ struct reader {
     bool refused;                 // what follows is of no known section
     bool expecting;               // inih was given what should be a key and its value
     uint32_t seen[CONF_KEYS_MAX]; // the line of each key of the open section; 0: not yet
-    int error;                    // -ENOMEM
+    int error;                    // -ENOMEM, -ECANCELED
 };
 
 const char *conf_words_at(const struct conf_words *words, size_t i)
@@ -361,6 +361,8 @@ static char *read_line(char *buf, int size, void *stream)
     struct reader *r = stream;
 
     tell_dropped_line(r);
+    if (r->text->given_up != NULL && atomic_load(r->text->given_up))
+        r->error = -ECANCELED;
     if (r->at == r->end || r->error < 0)
         return NULL;
 

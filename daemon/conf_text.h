@@ -13,6 +13,7 @@
 
 #include "conf_mistakes.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -57,6 +58,7 @@ struct conf_section {
 struct conf_text {
     const struct conf_words *keys; // of each enum conf_kind
     struct conf_mistakes *mistakes;
+    const atomic_bool *given_up;       // borrowed; NULL: never
     struct conf_section *first, *last; // in the order of their first headers
     struct conf_section **buckets;     // owned
     size_t n_buckets, n_sections;
@@ -67,7 +69,7 @@ struct conf_text {
 void conf_text_init(struct conf_text *t, const struct conf_words *keys, struct conf_mistakes *mistakes);
 void conf_text_clear(struct conf_text *t);
 
-/* Add a file's text. Mistakes are noted; -ENOMEM is the only error. */
+/* Add a file's text. Mistakes are noted; the only errors are -ENOMEM, and -ECANCELED when it is given up. */
 int conf_text_add(struct conf_text *t, uint32_t file, const char *text, size_t len);
 
 /* The index of a word, or -1. */

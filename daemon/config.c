@@ -165,6 +165,11 @@ void config_builder_free(struct config_builder *b)
     free(b);
 }
 
+void config_builder_watch(struct config_builder *b, const atomic_bool *given_up)
+{
+    b->text.given_up = given_up;
+}
+
 int config_builder_add(struct config_builder *b, const char *file, const char *text, size_t len)
 {
     uint32_t number;
@@ -430,6 +435,11 @@ static int read_settings(struct config_builder *b, struct config *config)
     return error;
 }
 
+static bool is_given_up(const struct config_builder *b)
+{
+    return b->text.given_up != NULL && atomic_load(b->text.given_up);
+}
+
 static int read_jobs(struct config_builder *b, struct config *config)
 {
     size_t n = 0;
@@ -444,7 +454,7 @@ static int read_jobs(struct config_builder *b, struct config *config)
         if (n++ == config->daemon.max_jobs)
             conf_mistakes_add(&b->mistakes, s->place, s->name, NULL, "one job more than max-jobs, %u",
                               config->daemon.max_jobs);
-        error = read_job(b, s, config);
+        error = is_given_up(b) ? -ECANCELED : read_job(b, s, config);
     }
     return error;
 }

@@ -10,6 +10,7 @@
 
 #include "spec.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,7 +36,7 @@ struct daemon_settings {
 struct config {
     struct daemon_settings daemon;
     struct spec_draft defaults; // [defaults]
-    struct job_spec *jobs;      // owned, in the order of the file
+    struct job_spec *jobs;      // owned, in the order of the files
     size_t n_jobs;
 };
 
@@ -48,7 +49,10 @@ struct config_builder;
 struct config_builder *config_builder_new(config_error_fn *on_error, void *ctx);
 void config_builder_free(struct config_builder *b);
 
-/* Add one file's text. Mistakes are noted, to be told in order at the end; -ENOMEM is the only error. */
+/* Once this is true, set by another thread, the builder's functions soon return -ECANCELED. */
+void config_builder_watch(struct config_builder *b, const atomic_bool *given_up);
+
+/* Add one file's text. Mistakes are noted, to be told in order at the end; -ENOMEM is the only other error. */
 int config_builder_add(struct config_builder *b, const char *file, const char *text, size_t len);
 
 /* Note that a file, or a directory of files, could not be added: "FILE: WHY: STRERROR"; error 0: no STRERROR. */

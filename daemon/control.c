@@ -471,6 +471,8 @@ void conn_done(struct conn *conn)
     conn->busy = false;
     conn->subscribed = false;
     conn->wants_room = false;
+    if (!conn->handling && evbuffer_get_length(conn->in) > 0)
+        conn->backlog = true; // requests that were sent before this reply: no event would bring us back to them
     conn_settle(conn);
 }
 

@@ -1,12 +1,11 @@
 #include "daemon.h"
 
-#include "conf_files.h"
 #include "control.h"
 #include "jobs.h"
 #include "lateness.h"
 #include "loop.h"
 #include "methods.h"
-#include "reload.h"
+#include "reloader.h"
 #include "reply.h"
 #include "report.h"
 #include "service.h"
@@ -43,7 +42,8 @@
 
 struct daemon {
     struct daemon_options options;
-    struct config *config;
+    struct daemon_settings settings; // in force, but for what only a restart changes
+    struct spec_draft defaults;
     struct daemon_settings begun; // those in force from the start on that only a restart changes
     struct service *service;
     struct loop *loop;
@@ -52,6 +52,7 @@ struct daemon {
     struct jobs *jobs;
     struct methods *methods;
     struct control *control;
+    struct reloader *reloader;
     int64_t start;
     struct lateness lateness; // of all ticks
     int64_t tick_time;        // the clock as last read in this slice
@@ -129,10 +130,10 @@ static void settle(struct daemon *d)
     int64_t wake = TIME_NEVER;
 
     jobs_trim(d->jobs);
-    if (d->config->daemon.exit_when_done && jobs_done(d->jobs))
+    if (d->settings.exit_when_done && jobs_done(d->jobs) && !reloader_under_way(d->reloader))
         stop(d, "done");
     jobs_next_due(d->jobs, &wake, NULL);
-    if (methods_busy(d->methods))
+    if (methods_busy(d->methods) || reloader_busy(d->reloader))
         wake = d->start; // at once, after what else is ready
     wake = earlier(wake, report_due(d->report));
     wake = earlier(wake, d->watchdog_due);
@@ -149,6 +150,7 @@ static void on_wake(void *ctx, int64_t now)
     d->timed = 0;
     jobs_run_due(d->jobs, now, SLICE_STEPS);
     methods_work(d->methods);
+    reloader_work(d->reloader, now);
     if (report_due(d->report) <= now)
         report_flush(d->report, now);
     if (d->watchdog_due <= now) {
@@ -206,13 +208,6 @@ static void on_job_removed(void *ctx, struct job *job)
 
 /* Reload */
 
-static void note_mistake(void *ctx, const char *line)
-{
-    struct reload_result *result = ctx;
-
-    text_list_add(&result->mistakes, line); // one that cannot be kept is missing from the list; it is refused anyway
-}
-
 /* The command line goes before the configuration. */
 static void apply_options(const struct daemon_options *options, struct daemon_settings *settings)
 {
@@ -224,53 +219,22 @@ static void apply_options(const struct daemon_options *options, struct daemon_se
         settings->backend = *options->backend;
 }
 
-/* Take over a configuration that is right in itself. On success the daemon owns it. */
-static int take_config(struct daemon *d, struct config *config, struct reload_plan *plan, struct reload_result *out)
+static void configure(struct daemon *d)
 {
-    const struct job *other = reload_conflict(plan, d->jobs);
-
-    if (other != NULL) {
-        text_list_addf(&out->mistakes, "%s: job:%s: uid %u has added a job of this name; 'twistyctl rm %s' first",
-                       d->options.config, job_name(other), other->owner, job_name(other));
-        return -EINVAL;
-    }
-    int r = reload_describe(plan, &d->begun, &config->daemon, out);
-    if (r < 0)
-        return r;
-    jobs_configure(d->jobs, config->daemon.max_jobs, config->daemon.keep_ended);
-    r = reload_apply(plan, d->jobs, geteuid(), loop_now(d->loop));
-    if (r < 0) {
-        jobs_configure(d->jobs, d->config->daemon.max_jobs, d->config->daemon.keep_ended);
-        if (r != -ENOSPC)
-            return r;
-        text_list_addf(&out->mistakes, "%s: daemon: max-jobs: %u is too few for all jobs", d->options.config,
-                       config->daemon.max_jobs);
-        return -EINVAL;
-    }
-    loop_set_accuracy(d->loop, config->daemon.accuracy);
-    report_configure(d->report, &(struct report_config){config->daemon.log_level, config->daemon.report_limit});
-    control_configure(d->control, config->daemon.max_connections);
-    config_free(d->config);
-    d->config = config;
-    return 0;
+    jobs_configure(d->jobs, d->settings.max_jobs, d->settings.keep_ended);
+    loop_set_accuracy(d->loop, d->settings.accuracy);
+    report_configure(d->report, &(struct report_config){d->settings.log_level, d->settings.report_limit});
+    control_configure(d->control, d->settings.max_connections);
 }
 
-static int read_and_take(struct daemon *d, struct reload_result *out)
+/* Take out of the config what it says besides its jobs. */
+static void take_settings(struct daemon *d, struct config *config)
 {
-    struct reload_plan plan = {0};
-    struct config *config = NULL;
-
-    int r = conf_files_load(d->options.config, note_mistake, out, &config);
-    if (r < 0)
-        return r;
-    apply_options(&d->options, &config->daemon);
-    r = reload_compare(d->config, config, &plan);
-    if (r == 0)
-        r = take_config(d, config, &plan, out);
-    reload_plan_clear(&plan);
-    if (r < 0)
-        config_free(config);
-    return r;
+    d->settings = config->daemon;
+    apply_options(&d->options, &d->settings);
+    spec_draft_clear(&d->defaults);
+    d->defaults = config->defaults;
+    config->defaults = (struct spec_draft){0};
 }
 
 /* " restart-needed=backend,clock", or nothing. */
@@ -290,7 +254,7 @@ static void report_reload(struct daemon *d, int r, const struct reload_result *r
 
     if (r == 0) {
         report_daemon(d->report, LOG_NOTICE, "reload", "added=%zu changed=%zu removed=%zu unchanged=%zu%s",
-                      result->added.n, result->changed.n, result->removed.n, result->unchanged,
+                      result->n_added, result->n_changed, result->n_removed, result->unchanged,
                       format_restart(&result->restart_needed, text, sizeof text));
         return;
     }
@@ -304,15 +268,56 @@ static void report_reload(struct daemon *d, int r, const struct reload_result *r
     report_daemon(d->report, LOG_ERR, "reload", "refused=%zu", MAX(result->mistakes.n, 1));
 }
 
-static int on_reload(void *ctx, struct reload_result *out)
+static void on_reload_begin(void *ctx)
 {
     struct daemon *d = ctx;
 
     service_notify(d->service, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)service_monotonic_usec());
-    int r = read_and_take(d, out);
-    report_reload(d, r, out);
+    methods_reload_begins(d->methods);
+}
+
+static void on_reload_end(void *ctx, int r, const struct reload_plan *plan, struct config *config,
+                          const struct text_list *mistakes)
+{
+    struct daemon *d = ctx;
+    struct reload_result result = {.mistakes = *mistakes};
+
+    if (r == 0) {
+        take_settings(d, config);
+        r = reload_describe(plan, &d->begun, &d->settings, &result);
+    }
+    configure(d); // also when it was broken off: with what was in force
+    report_reload(d, r, &result);
+    methods_reloaded(d->methods, r, &result);
     notify_ready(d);
-    return r;
+    result.mistakes = (struct text_list){0};
+    reload_result_clear(&result);
+}
+
+static void on_reload_ready(void *ctx)
+{
+    settle(ctx);
+}
+
+/* Who has asked for a reload is not left waiting by a daemon that ends. */
+static void refuse_reload(struct daemon *d)
+{
+    struct reload_result result = {0};
+
+    text_list_add(&result.mistakes, "the daemon ends: it does not read its configuration again");
+    methods_reload_begins(d->methods);
+    methods_reloaded(d->methods, -EINVAL, &result);
+    reload_result_clear(&result);
+}
+
+static void on_reload(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    if (d->stop != NULL)
+        refuse_reload(d);
+    else
+        reloader_ask(d->reloader);
 }
 
 /* Signals and the other hooks. */
@@ -320,14 +325,11 @@ static int on_reload(void *ctx, struct reload_result *out)
 static void on_signal(void *ctx, int signal_nr)
 {
     struct daemon *d = ctx;
-    struct reload_result result = {0};
 
-    if (signal_nr == SIGHUP) {
-        on_reload(d, &result);
-        reload_result_clear(&result);
-    } else {
+    if (signal_nr == SIGHUP)
+        on_reload(d);
+    else
         stop(d, signal_nr == SIGTERM ? "SIGTERM" : "SIGINT");
-    }
     settle(d);
 }
 
@@ -342,7 +344,7 @@ static void on_shutdown(void *ctx, const struct peer *peer)
 static const struct spec_draft *on_defaults(void *ctx)
 {
     const struct daemon *d = ctx;
-    return &d->config->defaults;
+    return &d->defaults;
 }
 
 static void on_status(void *ctx, struct daemon_status *out)
@@ -355,7 +357,7 @@ static void on_status(void *ctx, struct daemon_status *out)
         .configuration = d->options.config,
         .clock = loop_clock_name(d->begun.clock),
         .log_target = log_target_name(sink_target(d->sink)),
-        .exit_when_done = d->config->daemon.exit_when_done,
+        .exit_when_done = d->settings.exit_when_done,
         .start = d->start,
         .suppressed = report_suppressed(d->report),
         .log_lost = stats.lost,
@@ -408,7 +410,7 @@ __attribute__((format(printf, 4, 5))) static int fail(char *why, size_t size, in
 
 static int make_loop(struct daemon *d, char *why, size_t size)
 {
-    const struct daemon_settings *settings = &d->config->daemon;
+    const struct daemon_settings *settings = &d->settings;
     const struct loop_hooks hooks = {.wake = on_wake, .signal = on_signal, .ctx = d};
 
     d->service = service_new();
@@ -427,7 +429,7 @@ static int make_loop(struct daemon *d, char *why, size_t size)
 
 static int make_log(struct daemon *d, char *why, size_t size)
 {
-    const struct daemon_settings *settings = &d->config->daemon;
+    const struct daemon_settings *settings = &d->settings;
     const struct sink_paths paths = {getenv("TWISTYD_JOURNAL_SOCKET"), getenv("TWISTYD_SYSLOG_SOCKET")};
 
     int r = sink_open(settings->log_target, &paths, loop_watches(d->loop), on_log_ready, d, &d->sink);
@@ -443,7 +445,7 @@ static int make_jobs(struct daemon *d, char *why, size_t size)
     const struct jobs_hooks hooks = {.event = on_job_event, .removed = on_job_removed, .ctx = d};
     const struct methods_hooks methods_hooks = {
         .status = on_status, .reload = on_reload, .shutdown = on_shutdown, .defaults = on_defaults, .ctx = d};
-    struct jobs_config config = {.max_jobs = d->config->daemon.max_jobs, .keep_ended = d->config->daemon.keep_ended};
+    struct jobs_config config = {.max_jobs = d->settings.max_jobs, .keep_ended = d->settings.keep_ended};
 
     if (getrandom(config.seed, sizeof config.seed, 0) != sizeof config.seed)
         return fail(why, size, -errno, "cannot get random numbers: %s", strerror(errno));
@@ -492,7 +494,7 @@ static int make_control(struct daemon *d, char *why, size_t size)
     const struct control_hooks hooks = {
         .message = on_message, .room = on_room, .refusal = on_refusal, .closed = on_closed, .ctx = d};
     struct control_config config = {.max_connections = CONNECTIONS_MAX,
-                                    .max_connections_uid = d->config->daemon.max_connections};
+                                    .max_connections_uid = d->settings.max_connections};
     char path[512] = "";
 
     int r = find_socket(d, &config, path, sizeof path, why, size);
@@ -504,19 +506,22 @@ static int make_control(struct daemon *d, char *why, size_t size)
     return r;
 }
 
-static int start_jobs(struct daemon *d, char *why, size_t size)
+static int start_jobs(struct daemon *d, struct config *config, char *why, size_t size)
 {
-    struct reload_plan plan;
+    const struct reloader_hooks hooks = {
+        .begin = on_reload_begin, .end = on_reload_end, .ready = on_reload_ready, .ctx = d};
+    size_t n = config->n_jobs;
 
-    int r = reload_compare(NULL, d->config, &plan);
-    if (r == 0)
-        r = reload_apply(&plan, d->jobs, geteuid(), loop_now(d->loop));
+    d->reloader = reloader_new(d->options.config, d->jobs, loop_watches(d->loop), &hooks);
+    if (d->reloader == NULL) {
+        config_free(config);
+        return fail(why, size, -ENOMEM, "out of memory");
+    }
+    int r = reloader_start(d->reloader, config, loop_now(d->loop));
     if (r == -ENOSPC)
-        fail(why, size, r, "%zu jobs are configured, and max-jobs is %u", d->config->n_jobs,
-             d->config->daemon.max_jobs);
+        fail(why, size, r, "%zu jobs are configured, and max-jobs is %u", n, d->settings.max_jobs);
     else if (r < 0)
         fail(why, size, r, "cannot start the jobs: %s", strerror(-r));
-    reload_plan_clear(&plan);
     return r;
 }
 
@@ -528,9 +533,8 @@ int daemon_new(const struct daemon_options *options, struct config *config, stru
         return fail(why, size, -ENOMEM, "out of memory");
     }
     d->options = *options;
-    d->config = config;
-    apply_options(options, &config->daemon);
-    d->begun = config->daemon;
+    take_settings(d, config);
+    d->begun = d->settings;
     int r = make_loop(d, why, size);
     if (r == 0)
         r = make_log(d, why, size);
@@ -539,7 +543,9 @@ int daemon_new(const struct daemon_options *options, struct config *config, stru
     if (r == 0)
         r = make_control(d, why, size);
     if (r == 0)
-        r = start_jobs(d, why, size);
+        r = start_jobs(d, config, why, size);
+    else
+        config_free(config);
     if (r < 0) {
         daemon_free(d);
         return r;
@@ -583,6 +589,8 @@ int daemon_run(struct daemon *d)
     int r = d->stop != NULL ? 0 : loop_run(d->loop);
     if (r < 0)
         stop(d, "loop-failed");
+    if (reloader_under_way(d->reloader))
+        refuse_reload(d);
     control_last_turn(d->control);
     say_goodbye(d);
     return r;
@@ -593,12 +601,13 @@ void daemon_free(struct daemon *d)
     if (d == NULL)
         return;
     control_close(d->control);
+    reloader_free(d->reloader);
     methods_free(d->methods); // its walks stand in the jobs
     jobs_free(d->jobs);
     report_free(d->report);
     sink_close(d->sink, GOODBYE_MS);
     loop_free(d->loop);
     service_free(d->service);
-    config_free(d->config);
+    spec_draft_clear(&d->defaults);
     free(d);
 }

@@ -171,7 +171,7 @@ static void print_mistake(void *ctx, const char *line)
 static struct config *load(const struct options *o)
 {
     struct config *config;
-    int r = conf_files_load(o->daemon.config, print_mistake, NULL, &config);
+    int r = conf_files_load(o->daemon.config, print_mistake, NULL, NULL, &config);
 
     if (r == -EINVAL)
         exit(EX_CONFIG);

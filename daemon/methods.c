@@ -8,7 +8,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
+
+/* A call of Reload() that has not been answered. */
+struct waiter {
+    TAILQ_ENTRY(waiter) link; // methods::waiting or methods::attended
+    struct conn *conn;
+    unsigned flags; // of the call
+};
+
+TAILQ_HEAD(waiters, waiter);
 
 struct methods {
     struct jobs *jobs;
@@ -16,6 +26,8 @@ struct methods {
     struct control *control;
     struct methods_hooks hooks;
     struct streams *streams;
+    struct waiters waiting;  // for a reload that has not begun
+    struct waiters attended; // by the one that has
 };
 
 /* Jobs in one Add(): about a millisecond for them and for the reply. */
@@ -364,6 +376,9 @@ static void reply_reloaded(const struct request *rq, const struct reload_result 
     emit_texts(&e, "added", &result->added);
     emit_texts(&e, "changed", &result->changed);
     emit_texts(&e, "removed", &result->removed);
+    emit_int(&e, "addedCount", (int64_t)result->n_added);
+    emit_int(&e, "changedCount", (int64_t)result->n_changed);
+    emit_int(&e, "removedCount", (int64_t)result->n_removed);
     emit_int(&e, "unchanged", (int64_t)result->unchanged);
     emit_texts(&e, "restartNeeded", &result->restart_needed);
     reply(rq, &e);
@@ -380,16 +395,53 @@ static void reply_mistakes(const struct request *rq, const struct text_list *mis
 
 static void reload(struct methods *m, const struct request *rq)
 {
-    struct reload_result result = {0};
-    int r = m->hooks.reload(m->hooks.ctx, &result);
+    struct waiter *waiter = calloc(1, sizeof *waiter);
 
-    if (r == 0)
-        reply_reloaded(rq, &result);
-    else if (r == -EINVAL)
-        reply_mistakes(rq, &result.mistakes);
-    else
+    if (waiter == NULL) {
         reply_no_memory(rq);
-    reload_result_clear(&result);
+        return;
+    }
+    waiter->conn = rq->conn;
+    waiter->flags = rq->call->flags;
+    TAILQ_INSERT_TAIL(&m->waiting, waiter, link);
+    m->hooks.reload(m->hooks.ctx);
+}
+
+void methods_reload_begins(struct methods *m)
+{
+    TAILQ_CONCAT(&m->attended, &m->waiting, link);
+}
+
+void methods_reloaded(struct methods *m, int r, const struct reload_result *result)
+{
+    struct waiter *waiter;
+
+    while ((waiter = TAILQ_FIRST(&m->attended)) != NULL) {
+        const struct varlink_call call = {.flags = waiter->flags};
+        const struct request rq = {waiter->conn, conn_peer(waiter->conn), &call};
+        TAILQ_REMOVE(&m->attended, waiter, link);
+        free(waiter);
+        if (r == 0)
+            reply_reloaded(&rq, result);
+        else if (r == -EINVAL)
+            reply_mistakes(&rq, &result->mistakes);
+        else
+            reply_no_memory(&rq);
+    }
+}
+
+/* Whose connection has gone waits no more; the reload goes on. */
+static void forget_waiters(struct waiters *waiters, const struct conn *conn)
+{
+    struct waiter *waiter, *next;
+
+    for (waiter = TAILQ_FIRST(waiters); waiter != NULL; waiter = next) {
+        next = TAILQ_NEXT(waiter, link);
+        if (waiter->conn != conn)
+            continue;
+        TAILQ_REMOVE(waiters, waiter, link);
+        free(waiter);
+    }
 }
 
 static void shutdown_daemon(struct methods *m, const struct request *rq)
@@ -592,8 +644,10 @@ void methods_room(void *ctx, struct conn *conn)
 
 void methods_closed(void *ctx, struct conn *conn)
 {
-    const struct methods *m = ctx;
+    struct methods *m = ctx;
 
+    forget_waiters(&m->waiting, conn);
+    forget_waiters(&m->attended, conn);
     streams_closed(m->streams, conn);
 }
 
@@ -639,6 +693,8 @@ struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const st
     m->jobs = jobs;
     m->loop = loop;
     m->hooks = *hooks;
+    TAILQ_INIT(&m->waiting);
+    TAILQ_INIT(&m->attended);
     m->streams = streams_new(jobs, loop);
     if (m->streams == NULL) {
         methods_free(m);

@@ -29,8 +29,8 @@ struct daemon_status {
 
 struct methods_hooks {
     void (*status)(void *ctx, struct daemon_status *out);
-    /* 0; -EINVAL with out->mistakes; another negative errno. */
-    int (*reload)(void *ctx, struct reload_result *out);
+    /* Somebody asks for a reload, and waits for the next methods_reloaded() of one that has not begun. */
+    void (*reload)(void *ctx);
     void (*shutdown)(void *ctx, const struct peer *peer);
     const struct spec_draft *(*defaults)(void *ctx);
     void *ctx;
@@ -56,6 +56,10 @@ void methods_work(struct methods *m);
 
 /* The message for a connection that is one too many, NUL included: malloc'd, NULL when there is no memory. */
 char *methods_refusal(uint32_t max_connections_uid, size_t *len);
+
+/* A reload begins, for those who have asked so far; it is over: 0, -EINVAL with result->mistakes, another errno. */
+void methods_reload_begins(struct methods *m);
+void methods_reloaded(struct methods *m, int r, const struct reload_result *result);
 
 /* Tell those who watch. */
 void methods_job_event(struct methods *m, const struct job *job, const struct job_event *ev);

@@ -3,6 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
+
+/* One slice: names looked up, and jobs that are added or removed, which costs more. */
+#define SLICE_LOOKS 4096
+#define SLICE_JOBS  256
+
+/* What becomes of a job. */
+enum fate { UNCHANGED, ADDED, CHANGED };
 
 static int by_name(const void *a, const void *b)
 {
@@ -12,52 +20,66 @@ static int by_name(const void *a, const void *b)
 /* The file's jobs sorted by name, or NULL. */
 static const struct job_spec **sorted(const struct config *config)
 {
-    size_t n = config == NULL ? 0 : config->n_jobs;
-    const struct job_spec **specs = calloc(n + 1, sizeof(struct job_spec *));
+    const struct job_spec **specs = calloc(config->n_jobs + 1, sizeof(struct job_spec *));
 
-    for (size_t i = 0; specs != NULL && i < n; i++)
+    for (size_t i = 0; specs != NULL && i < config->n_jobs; i++)
         specs[i] = &config->jobs[i];
     if (specs != NULL)
-        qsort(specs, n, sizeof(struct job_spec *), by_name);
+        qsort(specs, config->n_jobs, sizeof(struct job_spec *), by_name);
     return specs;
 }
 
-static const struct job_spec *find(const struct job_spec **specs, size_t n, const struct job_spec *wanted)
+/* Go through both in the order of names. The fates are in the order of the file. */
+static int merge(const struct digest *old, const struct job_spec **specs, struct reload_plan *plan, uint8_t *fates)
 {
-    const struct job_spec **found = bsearch(&wanted, specs, n, sizeof(struct job_spec *), by_name);
-    return found == NULL ? NULL : *found;
-}
+    struct digest_reader before;
+    int r = 0;
 
-static int list_new(struct reload_jobs *list, size_t room)
-{
-    *list = (struct reload_jobs){.specs = calloc(room + 1, sizeof(struct job_spec *))};
-    return list->specs == NULL ? -ENOMEM : 0;
-}
-
-int reload_compare(const struct config *old, const struct config *new, struct reload_plan *out)
-{
-    size_t n_old = old == NULL ? 0 : old->n_jobs;
-    const struct job_spec **before = sorted(old), **after = sorted(new);
-    int r = before == NULL || after == NULL ? -ENOMEM : 0;
-
-    *out = (struct reload_plan){0};
-    if (r == 0 && (list_new(&out->added, new->n_jobs) < 0 || list_new(&out->changed, new->n_jobs) < 0 ||
-                   list_new(&out->removed, n_old) < 0))
-        r = -ENOMEM;
-    for (size_t i = 0; r == 0 && i < new->n_jobs; i++) {
-        const struct job_spec *spec = &new->jobs[i], *was = find(before, n_old, spec);
-        if (was == NULL)
-            out->added.specs[out->added.n++] = spec;
-        else if (spec_equal(was, spec))
-            out->unchanged++;
-        else
-            out->changed.specs[out->changed.n++] = spec;
+    digest_begin(&before, old);
+    bool more = digest_next(&before);
+    for (size_t i = 0; r == 0 && i < plan->config->n_jobs; i++) {
+        uint64_t print = spec_print(specs[i]);
+        int order = 1;
+        for (; r == 0 && more && (order = strcmp(before.name, specs[i]->name)) < 0; more = digest_next(&before))
+            r = digest_add(&plan->removed, before.name, before.print);
+        bool known = more && order == 0;
+        fates[specs[i] - plan->config->jobs] = !known ? ADDED : before.print == print ? UNCHANGED : CHANGED;
+        if (known)
+            more = digest_next(&before);
+        if (r == 0)
+            r = digest_add(&plan->digest, specs[i]->name, print);
     }
-    for (size_t i = 0; r == 0 && i < n_old; i++)
-        if (find(after, new->n_jobs, &old->jobs[i]) == NULL)
-            out->removed.specs[out->removed.n++] = &old->jobs[i];
-    free(before);
-    free(after);
+    for (; r == 0 && more; more = digest_next(&before))
+        r = digest_add(&plan->removed, before.name, before.print);
+    return r;
+}
+
+static void collect(struct reload_plan *plan, const uint8_t *fates, enum fate wanted)
+{
+    for (size_t i = 0; i < plan->config->n_jobs; i++)
+        if (fates[i] == wanted)
+            plan->specs[plan->n_specs++] = &plan->config->jobs[i];
+}
+
+int reload_compare(const struct digest *old, const struct config *new, struct reload_plan *out)
+{
+    const struct job_spec **specs = sorted(new);
+    uint8_t *fates = calloc(new->n_jobs + 1, 1);
+    int r = specs == NULL || fates == NULL ? -ENOMEM : 0;
+
+    *out = (struct reload_plan){.config = new};
+    if (r == 0)
+        r = merge(old, specs, out, fates);
+    if (r == 0) {
+        out->specs = specs; // who were sorted are needed no more
+        specs = NULL;
+        collect(out, fates, ADDED);
+        out->n_added = out->n_specs;
+        collect(out, fates, CHANGED);
+        out->unchanged = new->n_jobs - out->n_specs;
+    }
+    free(specs);
+    free(fates);
     if (r < 0)
         reload_plan_clear(out);
     return r;
@@ -65,23 +87,129 @@ int reload_compare(const struct config *old, const struct config *new, struct re
 
 void reload_plan_clear(struct reload_plan *plan)
 {
-    free(plan->added.specs);
-    free(plan->changed.specs);
-    free(plan->removed.specs);
+    free(plan->specs);
+    digest_clear(&plan->digest);
+    digest_clear(&plan->removed);
     *plan = (struct reload_plan){0};
 }
 
-const struct job *reload_conflict(const struct reload_plan *plan, const struct jobs *jobs)
+/* Is the name free for the file's job? */
+static int check_spec(struct reload_plan *plan, const struct jobs *jobs, const struct job_spec *spec)
 {
-    const struct reload_jobs *lists[] = {&plan->added, &plan->changed};
+    const struct job *job = jobs_find(jobs, spec->name);
 
-    for (size_t l = 0; l < 2; l++)
-        for (size_t i = 0; i < lists[l]->n; i++) {
-            const struct job *job = jobs_find(jobs, lists[l]->specs[i]->name);
-            if (job != NULL && job->source != SOURCE_CONFIG && !job_ended(job))
-                return job;
-        }
-    return NULL;
+    if (job == NULL || job_ended(job)) {
+        plan->more++;
+        return 0;
+    }
+    plan->other = job;
+    return job->source == SOURCE_CONFIG ? 0 : -EEXIST;
+}
+
+/* The job that goes with its section; NULL when it has gone, or another has its name. */
+static struct job *leaves(const struct jobs *jobs, const char *name)
+{
+    struct job *job = jobs_find(jobs, name);
+
+    return job != NULL && job->source == SOURCE_CONFIG ? job : NULL;
+}
+
+static int check_specs(struct reload_plan *plan, const struct jobs *jobs)
+{
+    int r = 0;
+
+    for (size_t n = 0; r == 0 && n < SLICE_LOOKS && plan->at < plan->n_specs; n++)
+        r = check_spec(plan, jobs, plan->specs[plan->at++]);
+    if (r < 0 || plan->at < plan->n_specs)
+        return r < 0 ? r : 1;
+    digest_begin(&plan->reader, &plan->removed);
+    plan->stage = RELOAD_CHECK_REMOVED;
+    return 1;
+}
+
+/* Ended jobs give way to new ones anyhow: they do not count. */
+static int check_removed(struct reload_plan *plan, struct jobs *jobs)
+{
+    const struct daemon_settings *settings = &plan->config->daemon;
+    struct jobs_counts counts;
+    size_t n = 0;
+
+    while (n < SLICE_LOOKS && digest_next(&plan->reader)) {
+        const struct job *job = leaves(jobs, plan->reader.name);
+        plan->leaving += job != NULL && !job_ended(job);
+        n++;
+    }
+    if (n == SLICE_LOOKS)
+        return 1;
+    jobs_counts(jobs, &counts);
+    if (plan->more > 0 && plan->more + counts.live > settings->max_jobs + plan->leaving)
+        return -ENOSPC;
+    jobs_configure(jobs, settings->max_jobs, settings->keep_ended);
+    plan->at = 0;
+    plan->stage = RELOAD_ADD;
+    return 1;
+}
+
+static int add_specs(struct reload_plan *plan, struct jobs *jobs, uid_t owner, int64_t now)
+{
+    struct job_spec specs[SLICE_JOBS];
+    struct jobs_add add = {.specs = specs, .leaving = plan->leaving, .mode = ADD_REPLACE, .source = SOURCE_CONFIG};
+    size_t failed;
+
+    for (; add.n < SLICE_JOBS && plan->at + add.n < plan->n_specs; add.n++)
+        specs[add.n] = *plan->specs[plan->at + add.n];
+    add.owner = owner;
+    int r = jobs_add(jobs, &add, now, NULL, &failed);
+    if (r == -ENOSPC) { // users have added jobs since the check: for once there are more
+        add.leaving += UINT32_MAX;
+        r = jobs_add(jobs, &add, now, NULL, &failed);
+    }
+    if (r < 0)
+        return r;
+    plan->at += add.n;
+    if (plan->at == plan->n_specs) {
+        digest_begin(&plan->reader, &plan->removed);
+        plan->stage = RELOAD_REMOVE;
+    }
+    return 1;
+}
+
+static int remove_jobs(struct reload_plan *plan, struct jobs *jobs, int64_t now)
+{
+    for (size_t n = 0; n < SLICE_JOBS; n++) {
+        if (!digest_next(&plan->reader))
+            return 0;
+        struct job *job = leaves(jobs, plan->reader.name);
+        if (job != NULL)
+            jobs_remove(jobs, job, now, "reload");
+    }
+    return 1;
+}
+
+static int step(struct reload_plan *plan, struct jobs *jobs, uid_t owner, int64_t now)
+{
+    switch (plan->stage) {
+    case RELOAD_CHECK:
+        return check_specs(plan, jobs);
+    case RELOAD_CHECK_REMOVED:
+        return check_removed(plan, jobs);
+    case RELOAD_ADD:
+        return add_specs(plan, jobs, owner, now);
+    case RELOAD_REMOVE:
+        return remove_jobs(plan, jobs, now);
+    }
+    return -EINVAL;
+}
+
+int reload_step(struct reload_plan *plan, struct jobs *jobs, uid_t owner, int64_t now)
+{
+    bool small = plan->n_specs + plan->removed.n <= SLICE_JOBS;
+    int r;
+
+    do
+        r = step(plan, jobs, owner, now);
+    while (r > 0 && small);
+    return r;
 }
 
 void reload_result_clear(struct reload_result *result)
@@ -93,12 +221,23 @@ void reload_result_clear(struct reload_result *result)
     text_list_clear(&result->mistakes);
 }
 
-static int add_names(const struct reload_jobs *jobs, struct text_list *out)
+static int add_names(const struct job_spec *const *specs, size_t n, struct text_list *out)
 {
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < jobs->n; i++)
-        r = text_list_add(out, jobs->specs[i]->name);
+    for (size_t i = 0; r == 0 && i < MIN(n, RELOAD_NAMES_MAX); i++)
+        r = text_list_add(out, specs[i]->name);
+    return r;
+}
+
+static int add_removed(const struct digest *removed, struct text_list *out)
+{
+    struct digest_reader reader;
+    int r = 0;
+
+    digest_begin(&reader, removed);
+    while (r == 0 && out->n < RELOAD_NAMES_MAX && digest_next(&reader))
+        r = text_list_add(out, reader.name);
     return r;
 }
 
@@ -114,52 +253,17 @@ int reload_describe(const struct reload_plan *plan, const struct daemon_settings
         {in_force->clock != wanted->clock, "clock"},
     };
 
-    int r = add_names(&plan->added, &out->added);
+    out->n_added = plan->n_added;
+    out->n_changed = plan->n_specs - plan->n_added;
+    out->n_removed = plan->removed.n;
+    out->unchanged = plan->unchanged;
+    int r = add_names(plan->specs, out->n_added, &out->added);
     if (r == 0)
-        r = add_names(&plan->changed, &out->changed);
+        r = add_names(plan->specs + plan->n_added, out->n_changed, &out->changed);
     if (r == 0)
-        r = add_names(&plan->removed, &out->removed);
+        r = add_removed(&plan->removed, &out->removed);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(settings); i++)
         if (settings[i].changed)
             r = text_list_add(&out->restart_needed, settings[i].setting);
-    out->unchanged = plan->unchanged;
-    return r;
-}
-
-/* The job that goes with its section; NULL when it has gone, or another has its name. */
-static struct job *leaves(const struct jobs *jobs, const struct job_spec *spec)
-{
-    struct job *job = jobs_find(jobs, spec->name);
-
-    return job != NULL && job->source == SOURCE_CONFIG ? job : NULL;
-}
-
-/* Ended jobs give way anyhow. */
-static bool leaves_alive(const struct jobs *jobs, const struct job_spec *spec)
-{
-    const struct job *job = leaves(jobs, spec);
-
-    return job != NULL && !job_ended(job);
-}
-
-int reload_apply(const struct reload_plan *plan, struct jobs *jobs, uid_t owner, int64_t now)
-{
-    size_t n = plan->added.n + plan->changed.n, failed;
-    struct job_spec *specs = calloc(n + 1, sizeof *specs);
-    struct jobs_add add = {.specs = specs, .n = n, .mode = ADD_REPLACE, .source = SOURCE_CONFIG, .owner = owner};
-    int r = specs == NULL ? -ENOMEM : 0;
-
-    for (size_t i = 0; i < plan->removed.n; i++)
-        add.leaving += leaves_alive(jobs, plan->removed.specs[i]);
-    for (size_t i = 0; r == 0 && i < n; i++)
-        specs[i] = i < plan->added.n ? *plan->added.specs[i] : *plan->changed.specs[i - plan->added.n];
-    if (r == 0)
-        r = jobs_add(jobs, &add, now, NULL, &failed);
-    free(specs);
-    for (size_t i = 0; r == 0 && i < plan->removed.n; i++) {
-        struct job *job = leaves(jobs, plan->removed.specs[i]);
-        if (job != NULL)
-            jobs_remove(jobs, job, now, "reload");
-    }
     return r;
 }

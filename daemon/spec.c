@@ -418,6 +418,36 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+/* FNV-1a, of 64 bits (Fowler, Noll and Vo). */
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
+{
+    const unsigned char *p = bytes;
+
+    while (len-- > 0)
+        hash = (hash ^ *p++) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+uint64_t spec_print(const struct job_spec *spec)
+{
+    const uint64_t numbers[] = {
+        spec->rate.ns,
+        spec->rate.ticks,
+        spec->count,
+        (uint64_t)spec->delay,
+        spec->report.when,
+        (uint64_t)spec->report.every,
+        spec->kind,
+        spec->missed,
+        spec->immediate,
+        spec->background,
+        spec->message != NULL,
+    };
+    uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), numbers, sizeof numbers);
+
+    return spec->message != NULL ? hash_bytes(hash, spec->message, strlen(spec->message)) : hash;
+}
+
 bool spec_equal(const struct job_spec *a, const struct job_spec *b)
 {
     return same_text(a->name, b->name) && same_text(a->message, b->message) && a->rate.ns == b->rate.ns &&

@@ -37,8 +37,9 @@ struct report_rule {
 /*
  * What is asked of a job. It is how a job is made, compared and given back (job_init(), job_spec_of()); the job itself
  * keeps it in less space. A new key has a member here, an enum spec_key with its words in spec_keys[], and a line in
- * spec_draft_set(), in what merges a draft with its defaults, in spec_equal(), and if it owns a text in spec_copy() and
- * spec_clear(). A job then has it in its traits without a line more; job.h says where else something could go.
+ * spec_draft_set(), in what merges a draft with its defaults, in spec_equal() and spec_print(), and if it owns a text
+ * in spec_copy() and spec_clear(). A job then has it in its traits without a line more; job.h says where else something
+ * could go.
  */
 struct job_spec {
     char *name;    // owned; NULL: the daemon makes one
@@ -119,6 +120,9 @@ int spec_from_draft(const struct spec_draft *draft, const struct spec_draft *def
 
 /* Would the two make the same job, name included? */
 bool spec_equal(const struct job_spec *a, const struct job_spec *b);
+
+/* A hash of all that spec_equal() compares but the name: two specs of one name have the same when they are equal. */
+uint64_t spec_print(const struct job_spec *spec);
 
 /* A copy that owns its texts. 0 or -ENOMEM, with nothing to free. */
 int spec_copy(const struct job_spec *spec, struct job_spec *out);

@@ -573,14 +573,15 @@ def test_status_loop(fake):
     assert json.loads(out)["loop"] == loop
 
 
-RELOADED = {"added": ["brew"], "changed": ["tea", "milk"], "removed": [], "unchanged": 3, "restartNeeded": ["backend"]}
+RELOADED = {"added": ["brew"], "changed": ["tea", "milk"], "removed": [], "addedCount": 1, "changedCount": 2000,
+            "removedCount": 0, "unchanged": 3, "restartNeeded": ["backend"]}
 
 
 def test_reload(fake):
     fake.replies["Reload"] = [{"parameters": RELOADED}]
     warning = "twistyctl: backend has changed and takes effect when twistyd is started again\n"
     assert run_on(fake, "reload") == (
-        0, "added     brew\nchanged   tea\nchanged   milk\nunchanged 3\n", warning)
+        0, "added     brew\nchanged   tea\nchanged   milk\nchanged   and 1998 more\nunchanged 3\n", warning)
     assert run_on(fake, "reload", "-q") == (0, "", warning)
     status, out, _ = run_on(fake, "reload", "--json")
     assert (status, json.loads(out)) == (0, RELOADED)

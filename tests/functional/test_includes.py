@@ -9,11 +9,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LEVELS = [
     ["main"],
     ["daemon"],
-    ["methods"],
+    ["methods", "reloader"],
     ["reload"],
     ["streams"],
     ["reply", "walk"],
-    ["control", "jobs", "loop"],
+    ["control", "jobs", "loop", "worker"],
     ["names"],
     ["report", "conf_files", "wire", "listener"],
     ["job"],
@@ -23,7 +23,7 @@ LEVELS = [
     ["conf_text"],
     ["conf_mistakes"],
     ["spec"],
-    ["sched", "varlink", "quantity", "watch", "gather"],
+    ["sched", "varlink", "quantity", "watch", "gather", "digest"],
     ["emit"],
     ["text", "line", "trie", "slab", "table", "lateness", "init"],
 ]

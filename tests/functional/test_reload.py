@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from harness import LATE
+from harness import LATE, wait_until
 from varlink import VarlinkError
 
 BASE = """
@@ -56,8 +56,8 @@ def test_only_what_changed_is_touched(daemon, reload):
     line = d.wait_for("^reload ")
     assert [line.fields[k] for k in ("added", "changed", "removed", "unchanged")] == ["1"] * 4
     if reload is by_method:
-        assert result == {"added": ["new"], "changed": ["change"], "removed": ["drop"], "unchanged": 1,
-                          "restartNeeded": []}
+        assert result == {"added": ["new"], "changed": ["change"], "removed": ["drop"], "addedCount": 1,
+                          "changedCount": 1, "removedCount": 1, "unchanged": 1, "restartNeeded": []}
     new = d.list()
     assert new.keys() == {"keep", "change", "new"}
     assert new["keep"]["id"] == old["keep"]["id"] and new["keep"]["ticks"] >= old["keep"]["ticks"]
@@ -76,7 +76,8 @@ def test_only_what_changed_is_touched(daemon, reload):
 def test_nothing_changed(daemon):
     d = daemon(BASE)
     before = d.list()
-    assert d.call("Reload") == {"added": [], "changed": [], "removed": [], "unchanged": 3, "restartNeeded": []}
+    result = d.call("Reload")
+    assert (result["addedCount"], result["changedCount"], result["removedCount"], result["unchanged"]) == (0, 0, 0, 3)
     assert {n: j["id"] for n, j in d.list().items()} == {n: j["id"] for n, j in before.items()}
 
 
@@ -274,3 +275,121 @@ def test_ended_jobs_that_go_make_no_room_twice(daemon):
     with pytest.raises(VarlinkError, match="max-jobs"):
         d.call("Reload")
     assert d.list().keys() == {"a", "x"}
+
+
+# While it is under way. A large file takes so long to read that there is time to do something meanwhile.
+
+QUIET = "[daemon]\nlog-level = warning\n"
+
+
+def many(n, count=1000, first=0):
+    return QUIET + "".join(f"[job:many-{i}]\nkind = countdown\ncount = {count}\ninterval = 1h\n"
+                           for i in range(first, first + n))
+
+
+@pytest.fixture
+def large(daemon):
+    """A daemon with 30,000 jobs."""
+    d = daemon(many(30000), ready=False)
+    d.wait_socket()
+    return d
+
+
+def test_calls_are_answered_meanwhile(large):
+    large.config.write_text(many(30000, count=999))
+    with large.connect() as client, large.connect() as other:
+        client.send("Reload")
+        counts = [other.call("Status")["status"]["jobs"]["ever"] for _ in range(3)]
+        assert counts == [30000] * 3, "it is not done yet"
+        result, _ = client.receive()
+        assert len(result["changed"]) == 1000 and result["changedCount"] == 30000, "the first thousand are named"
+        assert client.call("Status")["status"]["jobs"]["ever"] == 60000
+    jobs = large.list("many-2999?")
+    assert {job["count"] for job in jobs.values()} == {999}
+
+
+def test_a_large_reload_adds_and_removes_in_slices(large):
+    large.config.write_text(many(30000, first=15000))
+    result = large.call("Reload")
+    assert [result[key] for key in ("addedCount", "removedCount", "unchanged")] == [15000, 15000, 15000]
+    assert large.list().keys() == {f"many-{i}" for i in range(15000, 45000)}
+
+
+def test_requests_behind_a_reload_are_answered_after_it(large):
+    with large.connect() as client:
+        client.send("Reload")
+        client.send("Status")
+        client.send("Reload")
+        assert client.receive()[0]["unchanged"] == 30000
+        assert client.receive()[0]["status"]["jobs"]["live"] == 30000
+        assert client.receive()[0]["unchanged"] == 30000
+
+
+def test_who_asks_meanwhile_gets_one_more_together(large):
+    """The file may have been read before it was changed: so they wait for another, but not each for one of their own."""
+    large.config.write_text(many(30000) + "[job:first]\nkind = loop\n")
+    clients = [large.connect() for _ in range(5)]
+    try:
+        clients[0].send("Reload")
+        for client in clients[1:]:
+            client.send("Reload")
+        large.signal(signal.SIGHUP)
+        results = [client.receive()[0] for client in clients]
+    finally:
+        for client in clients:
+            client.close()
+    assert results[0]["added"] == ["first"]
+    assert [r["addedCount"] for r in results[1:]] == [0] * 4
+    assert {r["unchanged"] for r in results[1:]} == {30001}
+
+
+def test_the_caller_may_leave(large):
+    large.config.write_text(many(30000) + "[job:new]\nkind = loop\n")
+    with large.connect() as client:
+        client.send("Reload")
+    wait_until(lambda: "new" in large.list("new*"))
+
+
+@pytest.mark.parametrize("applying", [False, True], ids=["reading", "applying"])
+def test_the_end_in_the_middle(large, applying):
+    """It ends at once, and says so to who waits."""
+    large.config.write_text(many(30000, count=999 if applying else 1000))
+    with large.connect() as client:
+        client.send("Reload")
+        if applying:
+            wait_until(lambda: large.status()["jobs"]["ever"] > 30000)
+        large.signal(signal.SIGTERM)
+        try:
+            client.receive()
+            assert applying, "it has been done, and there may have been no time to break it off"
+        except VarlinkError as error:
+            assert error.name == "InvalidConfiguration"
+    assert large.wait_exit() == 0
+
+
+def test_the_last_job_does_not_end_a_daemon_that_is_reading_more(daemon):
+    """With exit-when-done: what has been asked for comes first."""
+    one = "[daemon]\nexit-when-done = yes\nlog-level = notice\n[job:one]\nkind = once\ndelay = 1h\n"
+    d = daemon(one)
+    d.config.write_text(one + many(30000, count=1).replace(QUIET, "").replace("1h", "1ms"))
+    with d.connect() as client:
+        client.send("Reload")
+        d.call("Stop", {"match": ["one"]})
+        assert client.receive()[0]["addedCount"] == 30000
+    assert d.wait_exit() == 0
+    assert d.lines()[-1].fields["jobs"] == "30001"
+
+
+def test_memory_of_the_configuration_is_given_back(large):
+    """What a reload needs is no more held when it is over, nor is what the start needed."""
+    for count in (999, 998, 997):
+        large.config.write_text(many(30000, count=count))
+        assert large.call("Reload")["changedCount"] == 30000
+    before = large.proc_status("VmRSS")
+    peak = large.proc_status("VmHWM")
+    for count in (996, 995, 994):
+        large.config.write_text(many(30000, count=count))
+        large.call("Reload")
+    large.wait_quiet()
+    assert large.proc_status("VmRSS") < before + 2000
+    assert large.proc_status("VmRSS") < peak - 4000

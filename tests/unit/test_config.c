@@ -723,7 +723,7 @@ static void expect_load(const char *dir, const char *name, const char *expected)
     size_t cut = strlen(dir) + 1;
 
     assert_non_null(path);
-    assert_int_equal(conf_files_load(path, tell, &told, &config), *expected ? -EINVAL : 0);
+    assert_int_equal(conf_files_load(path, tell, &told, NULL, &config), *expected ? -EINVAL : 0);
     if (*expected) {
         assert_non_null(told.text);
         assert_true(told.len > cut);
@@ -743,7 +743,7 @@ static void test_no_file(void **state)
     struct config *config = NULL;
     (void)state;
 
-    assert_int_equal(conf_files_load(NULL, tell, &told, &config), 0);
+    assert_int_equal(conf_files_load(NULL, tell, &told, NULL, &config), 0);
     assert_int_equal(told.n, 0);
     assert_int_equal(config->n_jobs, 0);
     assert_int_equal(config->daemon.max_jobs, 2000000);
@@ -782,7 +782,7 @@ static void test_drop_in_files(void **state)
     write_file(dir, "a.conf.d/30.conf~", "nonsense");
     write_file(dir, "a.conf.d/README", "nonsense");
     write_file(dir, "a.conf.d/conf", "nonsense");
-    assert_int_equal(conf_files_load(in_dir(dir, "a.conf"), tell, &told, &config), 0);
+    assert_int_equal(conf_files_load(in_dir(dir, "a.conf"), tell, &told, NULL, &config), 0);
     assert_int_equal(config->n_jobs, 3);
     assert_string_equal(config->jobs[0].message, "twenty");
     assert_string_equal(config->jobs[1].name, "a");
@@ -798,7 +798,7 @@ static void test_bad_drop_in_files(void **state)
     write_file(dir, "a.conf.d", "");
     struct told told = {0};
     struct config *config = NULL;
-    assert_int_equal(conf_files_load(in_dir(dir, "a.conf"), tell, &told, &config), -EINVAL);
+    assert_int_equal(conf_files_load(in_dir(dir, "a.conf"), tell, &told, NULL, &config), -EINVAL);
     assert_non_null(strstr(told.text, "a.conf:1: demon: unknown section; did you mean 'daemon'?\n"));
     assert_non_null(strstr(told.text, "a.conf.d: cannot be read: Not a directory\n"));
     free(told.text);
@@ -831,7 +831,7 @@ static int load_one(const char *path, const struct stat *st, int type, struct FT
     (void)st, (void)ftw;
     if (type != FTW_F)
         return 0;
-    if (conf_files_load(path, tell, &told, &config) < 0)
+    if (conf_files_load(path, tell, &told, NULL, &config) < 0)
         fail_msg("%s: %s", path, told.text);
     config_free(config);
     loaded++;
@@ -847,7 +847,7 @@ static void test_conf(void **state)
 
     assert_int_equal(nftw("conf", load_one, 8, FTW_PHYS), 0);
     assert_true(loaded > 8);
-    assert_int_equal(conf_files_load(name, tell, &told, &config), 0);
+    assert_int_equal(conf_files_load(name, tell, &told, NULL, &config), 0);
     assert_int_equal(config->n_jobs, 0);
     expect_built_in(&config->daemon);
     config_free(config);
@@ -885,7 +885,7 @@ static void test_three_counters(void **state)
     } expected[] = {{"counter-1", 3, 3}, {"counter-2", 3, 1}, {"countdown", 5, 1}};
     (void)state;
 
-    assert_int_equal(conf_files_load("conf/examples/three-counters.conf", tell, &told, &config), 0);
+    assert_int_equal(conf_files_load("conf/examples/three-counters.conf", tell, &told, NULL, &config), 0);
     assert_true(config->daemon.exit_when_done);
     assert_int_equal(config->n_jobs, ARRAY_SIZE(expected));
     for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {

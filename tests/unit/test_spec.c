@@ -413,11 +413,14 @@ static void a_difference_anywhere_is_seen(void **state)
         make_well(said, NULL, &b);
         if (spec_equal(&a, &b) || spec_equal(&b, &a))
             fail_msg("%s = %s makes no difference", spec_keys[changes[i].key].ini, changes[i].value);
+        if (changes[i].key != KEY_NAME && spec_print(&a) == spec_print(&b))
+            fail_msg("%s = %s makes no difference to the print", spec_keys[changes[i].key].ini, changes[i].value);
         spec_clear(&b);
     }
     assert_int_equal(spec_copy(&a, &b), 0);
+    assert_true(spec_print(&a) == spec_print(&b));
     b.kind = JOB_COUNTDOWN;
-    assert_false(spec_equal(&a, &b));
+    assert_false(spec_equal(&a, &b) || spec_print(&a) == spec_print(&b));
     b.kind = a.kind;
     free(b.name);
     b.name = NULL;
