@@ -24,6 +24,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 
@@ -32,6 +33,7 @@ BUILD = pathlib.Path(ROOT, os.environ.get("TWISTY_BUILD", "build")).resolve()
 PROGRAMS = BUILD / "bench"
 TURNS = {"full": 5, "quick": 3, "check": 3}
 PATIENCE = 120  # seconds for one run
+NO_BREAK = "\u00a0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Promise:
-    """What a figure should be. With a `peer`: ours is so many times better, at least. Without: ours is at most that.
+    """What a figure should be. With a `peer`: ours is so many times better, at least. Without: what ours is at most, or
+    at least where more is better.
 
     `goal` is what is aimed at, and told. `check` is what `make bench-check` insists on: it leaves room for noise.
     `always`: every turn counts, not only their median.
@@ -191,6 +194,22 @@ def print_case(bench, case, results):
             label = ""
 
 
+def print_ratios(measured):
+    """Everything once more, a line for each figure: what ours is, and how many times better than each peer's."""
+    print(f"\n{'in the median':<58} {'ours':>9}   ours is better")
+    for bench, all_results in measured:
+        for case_name, results in all_results.items():
+            for figure in bench.figures:
+                ours = [run[figure.key] for run in results[bench.ours] if figure.key in run]
+                if not ours or not figure.compared:
+                    continue
+                times = [f"{peer} {show(times_better(bench, results, figure, peer))}x".replace(" ", NO_BREAK)
+                         for peer in results if peer != bench.ours]
+                line = f"{f'{bench.name}: {case_name}: {figure.title}':<58} {show(statistics.median(ours)):>9}   "
+                lines = textwrap.fill(line + ", ".join(times), 120, subsequent_indent=" " * 71, break_on_hyphens=False)
+                print(lines.replace(NO_BREAK, " ").rstrip())
+
+
 def cases_of(bench, mode):
     """Which cases belong to a run of that mode."""
     checked = {promise.case for promise in bench.promises if promise.check is not None}
@@ -229,7 +248,10 @@ def judge(bench, promise, all_results, bound):
         value = times_better(bench, results, figure, promise.peer)
         return value >= bound, f"{show(value)} times better than {promise.peer}, wanted at least {show(bound)}"
     values = [run[figure.key] for run in results[bench.ours]]
-    value = max(values) if promise.always else statistics.median(values)
+    worst = min if figure.more else max
+    value = worst(values) if promise.always else statistics.median(values)
+    if figure.more:
+        return value >= bound, f"{show(value)}, wanted at least {show(bound)}"
     return value <= bound, f"{show(value)}, wanted at most {show(bound)}"
 
 
@@ -267,16 +289,22 @@ def machine():
 
 def run_all(benches, mode, turns):
     """mode: full, quick or check. How many checks failed."""
-    failures = 0
+    failures, measured = 0, []
     with open(BUILD / "bench.jsonl", "w", encoding="utf-8", buffering=1) as log:
-        log.write(json.dumps({"machine": machine(), "mode": mode}) + "\n")
+        here = machine()
+        log.write(json.dumps({"machine": here, "mode": mode}) + "\n")
         for bench in benches:
             if not cases_of(bench, mode):
                 continue
             results = run_bench(bench, mode, turns, log)
+            measured.append((bench, results))
             if mode == "check":
                 failures += failed_checks(bench, results)
             else:
                 tell_goals(bench, results)
+    if mode != "check":
+        print_ratios(measured)
+        print(f"\n{here['cpus']} x {here['cpu']}, Linux {here['kernel']}, load {here['load']:.1f} before, "
+              f"{os.getloadavg()[0]:.1f} after")
     print(f"\nEach run: {log.name}", file=sys.stderr)
     return failures
