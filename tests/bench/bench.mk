@@ -7,7 +7,7 @@ ifneq ($(filter bench%,$(MAKECMDGOALS)),)
 can_include = $(shell echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
 BENCH_PEERS := libevent $(if $(call can_include,uv.h),libuv) $(if $(call can_include,ev.h),libev)
 endif
-BENCH_PROGRAMS := $(patsubst %,timers_%,sched $(BENCH_PEERS)) \
+BENCH_PROGRAMS := $(patsubst %,timers_%,sched jobs $(BENCH_PEERS)) \
 	$(patsubst %,lines_%,report_syslog report_journal syslog sd_journal) \
 	$(patsubst %,ticks_%,libevent_precise $(BENCH_PEERS))
 BENCH := TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -B tests/bench/bench.py

@@ -1,8 +1,9 @@
-"""Periodic timers on a virtual clock: our schedule and the peers' loops. Programs: timers_*.c."""
+"""Periodic timers on a virtual clock: our schedule, all that a job's tick does, and the peers' loops: timers_*.c."""
 
 from frame import (Bench, BenchError, Case, Figure, Promise, Side, absent_command, absent_program, count_instructions,
                    run_program)
 
+OURS = ("sched", "jobs")
 PEERS = ("libevent", "libuv", "libev")
 WARM_UP = 2000  # ms of virtual time
 COUNTED = 20_000  # the same, under valgrind
@@ -29,7 +30,7 @@ def side(name):
 
     def run(load):
         per_second = load["timers"] * {"mixed": 0.244, "distinct": 0.256}[load["mix"]]
-        ticks = max(load["ticks"], 60 * per_second) if name == "sched" else load["ticks"]
+        ticks = max(load["ticks"], 60 * per_second) if name in OURS else load["ticks"]
         result = checked(run_program(f"timers_{name}", *arguments(load, int(1000 * ticks / per_second))))
         return result | {"ns": round(1000 * result["cpu_us"] / result["ticks"], 2)}
 
@@ -80,5 +81,31 @@ BENCHES = (
             Promise("100,000 mixed", "per_tick", check=300),
             Promise("100,000 mixed", "per_tick", "libevent", check=3.5),
         ),
+    ),
+    Bench(
+        name="jobs",
+        title="The whole path of a job's tick but for its report, on the same clock",
+        ours="jobs",
+        sides=tuple(map(side, ("jobs", "sched", "libevent"))),
+        cases=(
+            case(1_000, "mixed", 300_000),
+            case(1_000_000, "mixed", 300_000),
+            case(1_000_000, "distinct", 300_000),
+        ),
+        figures=(Figure("ns", "CPU ns per tick"),),
+        promises=(
+            Promise("1,000,000 mixed", "ns", goal=100, check=400),
+            Promise("1,000,000 mixed", "ns", "libevent", goal=20, check=8),
+        ),
+    ),
+    Bench(
+        name="jobs-counted",
+        title="The same, in instructions (valgrind --tool=callgrind)",
+        ours="jobs",
+        sides=tuple(map(counted_side, ("jobs", "sched"))),
+        cases=(case(100_000, "mixed", 0, quick=True),),
+        figures=(Figure("per_tick", "instructions per tick"),),
+        turns=1,
+        promises=(Promise("100,000 mixed", "per_tick", check=750),),
     ),
 )
