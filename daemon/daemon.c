@@ -129,11 +129,11 @@ static void settle(struct daemon *d)
 {
     int64_t wake = TIME_NEVER;
 
-    jobs_trim(d->jobs);
+    bool more = jobs_trim(d->jobs);
     if (d->settings.exit_when_done && jobs_done(d->jobs) && !reloader_under_way(d->reloader))
         stop(d, "done");
     jobs_next_due(d->jobs, &wake, NULL);
-    if (methods_busy(d->methods) || reloader_busy(d->reloader))
+    if (more || methods_busy(d->methods) || reloader_busy(d->reloader))
         wake = d->start; // at once, after what else is ready
     wake = earlier(wake, report_due(d->report));
     wake = earlier(wake, d->watchdog_due);

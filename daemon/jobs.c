@@ -14,6 +14,9 @@
 /* How many jobs are looked at for a similar name. */
 #define NEAREST_MAX 200
 
+/* Ended jobs that are removed in one call, besides those that new ones push out. */
+#define TRIM_MAX 1024
+
 /* Jobs that are taken out of the schedule together, to be run one after the other. */
 #define RUN_BATCH  16
 #define CACHE_LINE 64
@@ -230,10 +233,12 @@ static void forget_oldest(struct jobs *jobs, size_t n)
         forget(jobs, job_at(jobs, jobs->ended.first));
 }
 
-void jobs_trim(struct jobs *jobs)
+bool jobs_trim(struct jobs *jobs)
 {
-    if (jobs->n_ended > jobs->config.keep_ended)
-        forget_oldest(jobs, jobs->n_ended - jobs->config.keep_ended);
+    uint32_t keep = jobs->config.keep_ended, surplus = jobs->n_ended > keep ? jobs->n_ended - keep : 0;
+
+    forget_oldest(jobs, MIN(surplus, TRIM_MAX));
+    return surplus > TRIM_MAX;
 }
 
 /* Make a name for a job that has none: "countdown-7", with more numbers behind it if somebody took that. */
@@ -382,7 +387,7 @@ int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct 
     }
     size_t room = jobs->config.max_jobs + add->leaving;
     if (r == 0 && jobs->counts.listed > room)
-        forget_oldest(jobs, jobs->counts.listed - room);
+        forget_oldest(jobs, MIN(jobs->counts.listed - room, add->n + TRIM_MAX)); // a new bound is reached in parts
     free(batch);
     return r;
 }

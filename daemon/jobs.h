@@ -39,8 +39,11 @@ void jobs_configure(struct jobs *jobs, uint32_t max_jobs, uint32_t keep_ended);
 /* The bound on listed jobs that is in force. */
 uint32_t jobs_max(const struct jobs *jobs);
 
-/* Remove the oldest ended jobs over keep_ended. Apart, so that a step never frees the job it was made on. */
-void jobs_trim(struct jobs *jobs);
+/*
+ * Remove the oldest ended jobs over keep_ended, some at a time: true when more are left. Apart, so that a step never
+ * frees the job it was made on.
+ */
+bool jobs_trim(struct jobs *jobs);
 
 enum jobs_add_mode {
     ADD_NEW,       // a live job of the same name is an error

@@ -376,10 +376,58 @@ static void old_ended_jobs_are_pushed_out(void **state)
     jobs_trim(w.jobs);
     world_told(&w, NEVER_TOLD);
     jobs_configure(w.jobs, 10, 0);
-    jobs_trim(w.jobs);
+    assert_false(jobs_trim(w.jobs));
     world_told(&w, "-d -a");
     assert_non_null(jobs_find(w.jobs, "live"));
     jobs_free(w.jobs);
+}
+
+static void ignore_event(void *ctx, struct job *job, const struct job_event *ev)
+{
+    (void)ctx;
+    (void)job;
+    (void)ev;
+}
+
+static void count_removed(void *ctx, struct job *job)
+{
+    (void)job;
+    ++*(unsigned *)ctx;
+}
+
+/* However many ended jobs a new bound leaves over, one call removes some: the loop has other things to do. */
+static void many_are_pushed_out_in_parts(void **state)
+{
+    enum { N = 5000 };
+    static struct job_spec specs[N];
+    static struct job *added[N];
+    unsigned removed = 0, calls = 0;
+    const struct jobs_config config = {N, N, {1, 2}};
+    const struct jobs_hooks hooks = {ignore_event, count_removed, &removed};
+    struct jobs_add add = {.specs = specs, .n = N};
+    struct jobs *jobs = jobs_new(&config, &hooks);
+    size_t failed;
+    (void)state;
+
+    for (size_t i = 0; i < N; i++)
+        specs[i] = loop(NULL, SEC);
+    assert_int_equal(jobs_add(jobs, &add, 0, added, &failed), 0);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(jobs_stop(jobs, added[i], 1, "control"), 0);
+    assert_false(jobs_trim(jobs));
+    assert_int_equal(removed, 0);
+    jobs_configure(jobs, 3000, 10);
+    add.n = 1;
+    assert_int_equal(jobs_add(jobs, &add, 2, NULL, &failed), 0);
+    assert_in_range(removed, 1, N / 4);
+    for (bool more = true; more; calls++) {
+        unsigned before = removed;
+        more = jobs_trim(jobs);
+        assert_in_range(removed - before, 1, N / 4);
+    }
+    assert_int_equal(removed, N - 10);
+    assert_in_range(calls, 4, 20);
+    jobs_free(jobs);
 }
 
 static void a_similar_name_is_found(void **state)
@@ -616,7 +664,8 @@ static void crowd_trim(struct crowd *c)
         c->keep_ended = (uint32_t)random_below(&c->r, 10);
         jobs_configure(c->w.jobs, c->max_jobs, c->keep_ended);
     }
-    jobs_trim(c->w.jobs);
+    while (jobs_trim(c->w.jobs))
+        ;
     for (size_t i = 0; i < c->n; i++)
         ended += job_ended(c->rows[i].job);
     assert_true(ended <= c->keep_ended);
@@ -712,6 +761,7 @@ int main(void)
         cmocka_unit_test(steps_say_when_they_cannot),
         cmocka_unit_test(a_busy_job_starves_nobody),
         cmocka_unit_test(old_ended_jobs_are_pushed_out),
+        cmocka_unit_test(many_are_pushed_out_in_parts),
         cmocka_unit_test(a_similar_name_is_found),
         cmocka_unit_test(no_jobs_are_easily_freed),
         cmocka_unit_test(random_lives_agree_with_an_array),
