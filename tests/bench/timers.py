@@ -62,9 +62,9 @@ BENCHES = (
         ),
         figures=(Figure("ns", "CPU ns per tick"),),
         promises=(
-            Promise("1,000 mixed", "ns", "libevent", goal=1, check=2),
-            Promise("100,000 mixed", "ns", "libevent", goal=20, check=8),
-            Promise("1,000,000 mixed", "ns", "libevent", goal=60, check=25),
+            Promise("1,000 mixed", "ns", "libevent", goal=1, check=3),
+            Promise("100,000 mixed", "ns", "libevent", goal=20, check=12),
+            Promise("1,000,000 mixed", "ns", "libevent", goal=60, check=40),
         ),
     ),
     Bench(
