@@ -150,12 +150,33 @@ def settings(name):
     return found
 
 
-def test_sandbox_is_as_tight_as_it_can_be():
-    unit = ROOT / "systemd" / "twistyd.service"
-    result = run("systemd-analyze", "security", "--offline=true", "--threshold=4", "--no-pager", unit)
-    exposure = re.search(r"Overall exposure level for twistyd.service: (\d+\.\d)", result.stdout)
-    assert exposure and float(exposure[1]) <= 0.4, result.stdout
+def exposure(root, drop_in=None, threshold=100):
+    """What systemd-analyze thinks of the service, with this file of systemd/examples; it fails beyond the threshold."""
+    units = root / "etc/systemd/system"
+    shutil.copytree(ROOT / "systemd", units, ignore=lambda *_: {"debian", "examples", "user"})
+    if drop_in is not None:
+        (units / "twistyd.service.d").mkdir()
+        shutil.copy(drop_in, units / "twistyd.service.d")
+    result = run("systemd-analyze", "security", "--offline=true", f"--threshold={threshold}", "--no-pager",
+                 f"--root={root}", "twistyd.service")
+    return float(re.search(r"Overall exposure level for twistyd.service: (\d+\.\d)", result.stdout)[1])
+
+
+def test_sandbox_is_as_tight_as_it_can_be(tmp_path):
+    assert exposure(tmp_path, threshold=4) <= 0.4
     assert "PrivateUsers" not in settings("twistyd.service"), "it hides who the clients are"
+
+
+DROP_INS = sorted((ROOT / "systemd" / "examples").glob("*.conf"))
+DROP_INS = [path for path in DROP_INS if "[Service]" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", DROP_INS, ids=[path.stem for path in DROP_INS])
+def test_drop_ins_say_how_much_they_expose(tmp_path, path):
+    said = re.search(r"^# Exposure.*: (\d\.\d) \((\d\.\d) without", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert said, "it does not say so"
+    assert float(said[1]) == exposure(tmp_path / "with", path)
+    assert float(said[2]) == exposure(tmp_path / "without")
 
 
 def test_units_fit_the_program(root):
