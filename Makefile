@@ -18,7 +18,7 @@ JOBS ?= $(shell nproc)
 
 VERSION := 0.1.0
 PACKAGES := libevent_core libsystemd inih jansson
-CTL_PACKAGES := jansson
+CTL_PACKAGES := inih jansson
 
 WARNINGS := -Wall -Wextra -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wformat=2 -Werror
 HARDENING := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
@@ -34,7 +34,7 @@ CTL_LIBS = $(shell pkg-config --libs $(CTL_PACKAGES))
 
 # Everything but the two main.c is a library that the tests link.
 DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
-SHARED_SRC := daemon/quantity.c daemon/text.c daemon/spec.c daemon/emit.c daemon/varlink.c
+SHARED_SRC := $(patsubst %,daemon/%.c,quantity text spec emit varlink conf_mistakes conf_text config conf_files)
 CTL_SRC := $(filter-out ctl/main.c,$(wildcard ctl/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 SIM_SRC := $(wildcard tests/unit/sim_*.c)

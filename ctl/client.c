@@ -120,6 +120,11 @@ static int send_all(int fd, const char *bytes, size_t len)
     return 0;
 }
 
+int client_send(struct client *client, const char *message, size_t len)
+{
+    return len > VARLINK_MESSAGE_MAX ? -EMSGSIZE : send_all(client->fd, message, len);
+}
+
 int client_call(struct client *client, const char *method, json_t *parameters, unsigned flags)
 {
     char name[64];
@@ -129,7 +134,7 @@ int client_call(struct client *client, const char *method, json_t *parameters, u
     char *text = varlink_encode_call(name, parameters, flags, &len);
     if (text == NULL)
         return -ENOMEM;
-    int r = len > VARLINK_MESSAGE_MAX ? -EMSGSIZE : send_all(client->fd, text, len);
+    int r = client_send(client, text, len);
     free(text);
     return r;
 }

@@ -39,6 +39,9 @@ void client_follow(struct client *client, int fd);
  */
 int client_call(struct client *client, const char *method, json_t *parameters, unsigned flags);
 
+/* Send a call that is ready, its NUL included. As client_call(). */
+int client_send(struct client *client, const char *message, size_t len);
+
 /*
  * The next reply; varlink_reply_clear() it. 0, -ECONNRESET: the daemon hung up, -ETIMEDOUT, -EBADMSG: not a reply,
  * -EMSGSIZE, -ENOMEM or another errno.

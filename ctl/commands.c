@@ -1,5 +1,6 @@
 #include "commands.h"
 
+#include "add_file.h"
 #include "client.h"
 #include "faults.h"
 #include "output.h"
@@ -175,8 +176,11 @@ static enum ctl_status call_and_print(struct session *session, const char *metho
 
 enum ctl_status command_add(struct session *session)
 {
-    json_t *jobs = json_array();
+    json_t *jobs;
 
+    if (given(session, OPTION_FILE))
+        return add_file(session->inv, session->client, session->path, &session->out);
+    jobs = json_array();
     if (json_array_append_new(jobs, job_spec(session->inv)) < 0) {
         json_decref(jobs);
         jobs = NULL;

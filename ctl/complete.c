@@ -115,7 +115,7 @@ static void offer_jobs(const char *socket_option, const char *prefix, enum word_
 
 static void offer_value(const char *prefix, unsigned id)
 {
-    if (id == OPTION_SOCKET)
+    if (id == OPTION_SOCKET || id == OPTION_FILE)
         puts(":files");
     else if (id == OPTION_STATE)
         offer_states(prefix);

@@ -25,6 +25,8 @@ struct output {
 
 struct output_ops {
     void (*added)(struct output *out, const json_t *jobs);
+    /* So many of the jobs of a file; the others were there already. */
+    void (*added_many)(struct output *out, size_t added, size_t total);
     /* A slice of the jobs that were stopped, paused, ...; `removed`: they are no more; `last`: it is the last one. */
     void (*steered)(struct output *out, const json_t *jobs, bool removed, bool last);
     /* A slice of a list, an array of jobs. */

@@ -59,6 +59,13 @@ static void put_added(struct output *out, const json_t *jobs)
     put_slice(out, jobs, true);
 }
 
+static void put_added_many(struct output *out, size_t added, size_t total)
+{
+    (void)out;
+    (void)total;
+    printf("{\"added\":%zu}\n", added);
+}
+
 static void put_steered(struct output *out, const json_t *jobs, bool removed, bool last)
 {
     (void)removed;
@@ -73,6 +80,7 @@ static void put_value(struct output *out, const json_t *value)
 
 const struct output_ops output_json = {
     .added = put_added,
+    .added_many = put_added_many,
     .steered = put_steered,
     .list = put_list,
     .job = put_value,

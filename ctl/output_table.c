@@ -146,6 +146,16 @@ static void put_added(struct output *out, const json_t *jobs)
     }
 }
 
+static void put_added_many(struct output *out, size_t added, size_t total)
+{
+    if (out->quiet)
+        return;
+    printf("added %zu job%s", added, added == 1 ? "" : "s");
+    if (added < total)
+        printf("; %zu %s there already", total - added, total - added == 1 ? "was" : "were");
+    putchar('\n');
+}
+
 static void put_steered(struct output *out, const json_t *jobs, bool removed, bool last)
 {
     size_t i;
@@ -572,6 +582,7 @@ static void put_done(struct output *out)
 
 const struct output_ops output_table = {
     .added = put_added,
+    .added_many = put_added_many,
     .steered = put_steered,
     .list = put_list,
     .job = put_job,

@@ -28,6 +28,7 @@ static const struct option {
     [OPTION_VERSION] = {.name = "version", .summary = "print the version"},
     [OPTION_IF_ABSENT] = {.name = "if-absent", .summary = "leave a running job of this name as it is"},
     [OPTION_REPLACE] = {.name = "replace", .summary = "stop a running job of this name, and take its place"},
+    [OPTION_FILE] = {.name = "file", .takes = "FILE", .summary = "the jobs of a file; - is the standard input"},
     [OPTION_ALL] = {.name = "all", .summary = "ended jobs too"},
     [OPTION_STATE] = {.name = "state", .takes = "STATE[,STATE...]", .summary = "only jobs in one of these states"},
     [OPTION_ENDED] = {.name = "ended", .summary = "only ended jobs; without a MATCH all of them"},
@@ -187,12 +188,40 @@ static int check_draft(const struct spec_draft *draft, const struct invocation *
     return r == 0 || r == -ENOMEM ? r : refuse_key(inv, &err, why, size);
 }
 
+/* A file says all about its jobs, their names included. */
+static int check_add_file(const struct invocation *inv, char *why, size_t size)
+{
+    if (inv->n_operands > 0)
+        return refuse(why, size, "add: '%s' and --file exclude each other", inv->operands[0]);
+    for (unsigned id = OPTION_SPEC; id < OPTION_COUNT; id++)
+        if (inv->value[id] != NULL)
+            return refuse(why, size, "--%s and --file exclude each other; say it in the file", option_name(id));
+    return 0;
+}
+
+static int check_add_modes(const struct invocation *inv, char *why, size_t size)
+{
+    bool about_name = inv->value[OPTION_IF_ABSENT] != NULL || inv->value[OPTION_REPLACE] != NULL;
+    bool named = inv->value[OPTION_SPEC + KEY_NAME] != NULL || inv->value[OPTION_FILE] != NULL;
+
+    if (inv->value[OPTION_IF_ABSENT] != NULL && inv->value[OPTION_REPLACE] != NULL)
+        return refuse(why, size, "--if-absent and --replace exclude each other; give one of them");
+    if (about_name && !named)
+        return refuse(why, size, "--if-absent and --replace are about a job's name; give one with --name");
+    return 0;
+}
+
 static int check_add(struct invocation *inv, char *why, size_t size)
 {
     struct spec_draft draft = {0};
-    bool named = inv->value[OPTION_SPEC + KEY_NAME] != NULL;
     int r = 0;
 
+    if (inv->value[OPTION_FILE] != NULL) {
+        r = check_add_file(inv, why, size);
+        return r < 0 ? r : check_add_modes(inv, why, size);
+    }
+    if (inv->n_operands == 0)
+        return refuse(why, size, "add: something is missing; use 'twistyctl add %s'", inv->verb->operands);
     if (inv->n_operands > 1 && inv->value[OPTION_SPEC + KEY_COUNT] != NULL)
         return refuse(why, size, "count: it is given twice, as '%s' and with --count", inv->operands[1]);
     inv->value[OPTION_SPEC + KEY_KIND] = inv->operands[0];
@@ -203,11 +232,7 @@ static int check_add(struct invocation *inv, char *why, size_t size)
     if (r == 0)
         r = check_draft(&draft, inv, why, size);
     spec_draft_clear(&draft);
-    if (r == 0 && inv->value[OPTION_IF_ABSENT] != NULL && inv->value[OPTION_REPLACE] != NULL)
-        r = refuse(why, size, "--if-absent and --replace exclude each other; give one of them");
-    if (r == 0 && !named && (inv->value[OPTION_IF_ABSENT] != NULL || inv->value[OPTION_REPLACE] != NULL))
-        r = refuse(why, size, "--if-absent and --replace are about a job's name; give one with --name");
-    return r;
+    return r < 0 ? r : check_add_modes(inv, why, size);
 }
 
 static int check_state(struct invocation *inv, const char *word, size_t len, char *why, size_t size)
@@ -266,12 +291,12 @@ static const char match_help[] = MATCH_HELP "means jobs that have not ended, and
 const struct verb verbs[] = {
     {
         .name = "add",
-        .operands = "countdown [N] | loop [N] | once",
-        .summary = "start a job",
+        .operands = "countdown [N] | loop [N] | once | --file FILE",
+        .summary = "start a job, or those of a file",
         .help = "A countdown gives N ticks and is finished; a loop ticks for ever, or N times; once\n"
-                "ticks once. What is left out comes from [defaults] in the daemon's configuration.\n",
-        .options = SPEC_OPTIONS | BIT(OPTION_IF_ABSENT) | BIT(OPTION_REPLACE),
-        .min = 1,
+                "ticks once. What is left out comes from [defaults] in the daemon's configuration.\n"
+                "A FILE has [job:NAME] sections as in twistyd.conf(5), and its own [defaults].\n",
+        .options = SPEC_OPTIONS | BIT(OPTION_IF_ABSENT) | BIT(OPTION_REPLACE) | BIT(OPTION_FILE),
         .max = 2,
         .words = WORD_KIND,
         .check = check_add,

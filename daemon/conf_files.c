@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Read to the end: what the file was when it was opened says too little of one in /proc, or of one that grows. */
-static int read_all(int fd, char **out, size_t *len, size_t expected)
+/* To the end: what the file was when it was opened says too little of one in /proc, or of one that grows. */
+int conf_files_read(int fd, size_t expected, char **out, size_t *len)
 {
     size_t size = expected + 1;
     char *text = malloc(size);
@@ -95,7 +95,7 @@ static int add_file(struct config_builder *b, const char *path)
     int error = fd;
 
     if (fd >= 0) {
-        error = read_all(fd, &text, &len, len);
+        error = conf_files_read(fd, len, &text, &len);
         close(fd);
     }
     if (error == -ENOMEM)

@@ -20,4 +20,10 @@
 int conf_files_load(const char *path, config_error_fn *on_error, void *ctx, const atomic_bool *given_up,
                     struct config **out);
 
+/*
+ * Read what a descriptor has, to its end; `expected` is how much that may be. 0 with a malloc'd text; -EFBIG: more than
+ * CONF_FILE_SIZE_MAX; -ENOMEM or another negative errno.
+ */
+int conf_files_read(int fd, size_t expected, char **out, size_t *len);
+
 #endif

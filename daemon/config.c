@@ -141,7 +141,9 @@ struct config_builder {
     void *ctx;
     struct conf_mistakes mistakes;
     struct conf_text text;
-    uint32_t defaults_refused; // keys of [defaults] that have a mistake, a bit each
+    uint32_t defaults_refused;                  // keys of [defaults] that have a mistake, a bit each
+    bool jobs_only;                             // it is a file of jobs
+    const struct conf_section *next, *defaults; // for config_builder_next_job()
 };
 
 struct config_builder *config_builder_new(config_error_fn *on_error, void *ctx)
@@ -295,6 +297,9 @@ static int set_daemon(struct daemon_settings *s, enum daemon_key key, const char
 
 static void read_daemon(struct config_builder *b, const struct conf_section *section, struct daemon_settings *out)
 {
+    if (b->jobs_only)
+        conf_mistakes_add(&b->mistakes, section->place, section->name, NULL,
+                          "a file of jobs has only [defaults] and [job:NAME]; this is for twistyd.conf");
     for (const struct conf_entry *e = section->first; e != NULL; e = e->next) {
         char shown[64] = "", why[160];
         if (set_daemon(out, (enum daemon_key)e->key, e->value, why, sizeof why) == 0)
@@ -459,6 +464,21 @@ static int read_jobs(struct config_builder *b, struct config *config)
     return error;
 }
 
+/* What the daemon's own defaults can say for a file of jobs: with these, nothing is missing or takes too long. */
+static void say_what_is_missing(struct config *config)
+{
+    struct spec_draft *defaults = &config->defaults;
+
+    config->daemon.max_jobs = UINT32_MAX;
+    if (!spec_draft_has(defaults, KEY_COUNT))
+        defaults->spec.count = 1;
+    if (!spec_draft_has(defaults, KEY_RATE) && !spec_draft_has(defaults, KEY_INTERVAL)) {
+        defaults->spec.rate = (struct rate){.ns = 1, .ticks = 1};
+        defaults->given |= UINT32_C(1) << KEY_RATE;
+    }
+    defaults->given |= UINT32_C(1) << KEY_COUNT;
+}
+
 int config_builder_finish(struct config_builder *b, struct config **out)
 {
     struct config *config = calloc(1, sizeof *config);
@@ -467,6 +487,8 @@ int config_builder_finish(struct config_builder *b, struct config **out)
         return -ENOMEM;
     daemon_settings_default(&config->daemon);
     int error = read_settings(b, config);
+    if (b->jobs_only)
+        say_what_is_missing(config);
     if (error == 0)
         error = read_jobs(b, config);
     if (error == 0)
@@ -492,4 +514,58 @@ void config_free(struct config *config)
     free(config->jobs);
     spec_draft_clear(&config->defaults);
     free(config);
+}
+
+int config_builder_check_jobs(struct config_builder *b, size_t *n)
+{
+    struct config *config = NULL;
+
+    b->jobs_only = true;
+    int r = config_builder_finish(b, &config);
+    if (r < 0)
+        return r;
+    *n = config->n_jobs;
+    config_free(config);
+    b->next = b->text.first;
+    for (const struct conf_section *s = b->text.first; s != NULL; s = s->next)
+        if (s->kind == CONF_DEFAULTS)
+            b->defaults = s;
+    return 0;
+}
+
+/* A rate or an interval of its own takes the place of either. */
+static bool takes_default(const struct config_job *job, enum job_kind kind, enum spec_key key)
+{
+    bool timed = job->values[KEY_RATE] != NULL || job->values[KEY_INTERVAL] != NULL;
+
+    if (timed && (key == KEY_RATE || key == KEY_INTERVAL))
+        return false;
+    return job->values[key] == NULL && spec_kind_has(kind, key);
+}
+
+/* What was checked before is right: each key is there once, and the kind is one. */
+static void take_values(struct config_job *job, const struct conf_section *section, const struct conf_section *defaults)
+{
+    struct spec_draft draft = {0};
+    struct spec_error err;
+
+    *job = (struct config_job){.line = section->place.line};
+    job->values[KEY_NAME] = strchr(section->name, ':') + 1;
+    for (const struct conf_entry *e = section->first; e != NULL; e = e->next)
+        job->values[e->key] = e->value;
+    spec_draft_set(&draft, KEY_KIND, job->values[KEY_KIND], &err);
+    for (const struct conf_entry *e = defaults != NULL ? defaults->first : NULL; e != NULL; e = e->next)
+        if (takes_default(job, draft.spec.kind, (enum spec_key)e->key))
+            job->values[e->key] = e->value;
+}
+
+bool config_builder_next_job(struct config_builder *b, struct config_job *out)
+{
+    while (b->next != NULL && b->next->kind != CONF_JOB)
+        b->next = b->next->next;
+    if (b->next == NULL)
+        return false;
+    take_values(out, b->next, b->defaults);
+    b->next = b->next->next;
+    return true;
 }

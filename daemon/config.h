@@ -66,6 +66,23 @@ int config_builder_finish(struct config_builder *b, struct config **out);
 
 void config_free(struct config *config);
 
+/*
+ * The other use of a builder, for `twistyctl add --file`: a file of [job:NAME] and [defaults] sections, whose jobs are
+ * for a daemon that has defaults of its own. So what is missing is no mistake; [daemon] is one.
+ */
+
+/* A job as it is said: the text of each key, also where [defaults] has said it; NULL: not said. */
+struct config_job {
+    const char *values[KEY_COUNT_OF_KEYS];
+    uint32_t line; // of its section
+};
+
+/* Check what was added, instead of config_builder_finish(). 0 with the number of jobs in *n; or as that. */
+int config_builder_check_jobs(struct config_builder *b, size_t *n);
+
+/* After that: the jobs, in the order of the file; false at the end. The texts are valid as long as the builder. */
+bool config_builder_next_job(struct config_builder *b, struct config_job *out);
+
 /* The built-in settings, as without a file. */
 void daemon_settings_default(struct daemon_settings *out);
 

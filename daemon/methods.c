@@ -48,7 +48,7 @@ struct method {
     const char *name;
     enum access access;
     bool needs_more;
-    struct param params[4];
+    struct param params[5];
     void (*handle)(struct methods *m, const struct request *rq);
 };
 
@@ -138,16 +138,18 @@ static bool may_take_name(const struct methods *m, const struct request *rq, con
     return !job_ended(holder) && !request_flag(rq, "replace");
 }
 
-static void reply_added(struct methods *m, const struct request *rq, struct job **jobs, size_t n)
+/* `added`: how many of the n jobs are new. */
+static void reply_added(struct methods *m, const struct request *rq, struct job **jobs, size_t n, uint64_t added)
 {
     struct wire_clock clock = reply_clock(m->loop);
     struct emit e = {0};
 
     varlink_begin_reply(&e);
     emit_open(&e, "jobs", '[');
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && !request_flag(rq, "brief"); i++)
         wire_job(&e, jobs[i], &clock);
     emit_close(&e, ']');
+    emit_int(&e, "added", (int64_t)added);
     reply(rq, &e);
 }
 
@@ -155,12 +157,15 @@ static void add_specs(struct methods *m, const struct request *rq, struct job_sp
 {
     struct jobs_add batch = {.specs = specs, .n = n, .source = SOURCE_CONTROL, .owner = rq->peer->uid};
     struct job **jobs = calloc(n + 1, sizeof(struct job *));
+    struct jobs_counts before, after;
     size_t failed;
 
     batch.mode = request_flag(rq, "replace") ? ADD_REPLACE : request_flag(rq, "ifAbsent") ? ADD_IF_ABSENT : ADD_NEW;
+    jobs_counts(m->jobs, &before);
     int r = jobs == NULL ? -ENOMEM : jobs_add(m->jobs, &batch, loop_now(m->loop), jobs, &failed);
+    jobs_counts(m->jobs, &after);
     if (r == 0)
-        reply_added(m, rq, jobs, n);
+        reply_added(m, rq, jobs, n, after.ever - before.ever);
     else if (r == -EEXIST)
         reply_error(rq, TWISTY_INTERFACE ".JobExists", "name", specs[failed].name);
     else if (r == -ENOSPC)
@@ -475,7 +480,8 @@ static const struct method methods[] = {
         .access = MEMBERS,
         .params = {{"jobs", PARAM_OBJECTS, true},
                    {"ifAbsent", PARAM_BOOLEAN, false},
-                   {"replace", PARAM_BOOLEAN, false}},
+                   {"replace", PARAM_BOOLEAN, false},
+                   {"brief", PARAM_BOOLEAN, false}},
         .handle = add,
     },
     {

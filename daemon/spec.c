@@ -280,20 +280,26 @@ __attribute__((format(printf, 3, 4))) static void find(struct findings *f, enum 
     f->n++;
 }
 
+bool spec_kind_has(enum job_kind kind, enum spec_key key)
+{
+    switch (key) {
+    case KEY_COUNT:
+    case KEY_RATE:
+    case KEY_INTERVAL:
+        return kind != JOB_ONCE;
+    case KEY_IMMEDIATE:
+        return kind == JOB_LOOP;
+    default:
+        return true;
+    }
+}
+
 /* Keys that a kind does not have are refused where the job names them; from the defaults they are passed over. */
 static void check_kind_has_keys(const struct spec_draft *draft, struct findings *f)
 {
-    static const struct {
-        enum job_kind kind;
-        enum spec_key key;
-    } lacks[] = {
-        {JOB_ONCE, KEY_COUNT},     {JOB_ONCE, KEY_RATE},           {JOB_ONCE, KEY_INTERVAL},
-        {JOB_ONCE, KEY_IMMEDIATE}, {JOB_COUNTDOWN, KEY_IMMEDIATE},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(lacks); i++)
-        if (lacks[i].kind == draft->spec.kind && spec_draft_has(draft, lacks[i].key))
-            find(f, lacks[i].key, "a %s job has no %s", job_kind_name(lacks[i].kind), spec_keys[lacks[i].key].ini);
+    for (unsigned key = 0; key < KEY_COUNT_OF_KEYS; key++)
+        if (spec_draft_has(draft, (enum spec_key)key) && !spec_kind_has(draft->spec.kind, (enum spec_key)key))
+            find(f, (enum spec_key)key, "a %s job has no %s", job_kind_name(draft->spec.kind), spec_keys[key].ini);
 }
 
 static void check_count(const struct spec_draft *draft, const struct spec_draft *defaults, struct findings *f)

@@ -98,6 +98,9 @@ const char *job_kind_name(enum job_kind kind);
 const char *missed_policy_name(enum missed_policy policy);
 char *report_rule_format(struct report_rule rule, char *buf, size_t size);
 
+/* Does a job of this kind have this key? */
+bool spec_kind_has(enum job_kind kind, enum spec_key key);
+
 /* Set a key from its text. 0, -EINVAL or -ERANGE with *err filled in, -ENOMEM. A key may be set again. */
 int spec_draft_set(struct spec_draft *draft, enum spec_key key, const char *value, struct spec_error *err);
 

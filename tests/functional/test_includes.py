@@ -36,7 +36,7 @@ LIBRARIES = {
     r"ini\.h": {"conf_text.c"},
     r"jansson\.h": {"varlink.h", "wire.h", "fields.h", "output.h", "skim.c"},
 }
-SHARED_WITH_CTL = {"emit.h", "quantity.h", "text.h", "spec.h", "varlink.h"}
+SHARED_WITH_CTL = {"conf_files.h", "emit.h", "quantity.h", "text.h", "spec.h", "varlink.h"}
 
 
 def includes(path):

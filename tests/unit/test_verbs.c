@@ -215,7 +215,7 @@ static void wrong_operands_are_told(void **state)
 {
     (void)state;
     refused("stop", "stop: something is missing; use 'twistyctl stop MATCH...'");
-    refused("add", "add: something is missing; use 'twistyctl add countdown [N] | loop [N] | once'");
+    refused("add", "add: something is missing; use 'twistyctl add countdown [N] | loop [N] | once | --file FILE'");
     refused("status now", "status: 'now' is too much; see 'twistyctl status --help'");
     refused("add loop 5 6", "add: '6' is too much; see 'twistyctl add --help'");
     refused("show tea brew", "show: 'brew' is too much; see 'twistyctl show --help'");
