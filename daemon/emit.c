@@ -26,38 +26,19 @@ void emit_reset(struct emit *e)
     e->failed = false;
 }
 
-static bool grow(struct emit *e, size_t n)
+bool emit_grow(struct emit *e, size_t n)
 {
     size_t room = MAX(MAX(e->room * 2, e->len + n), ROOM_FIRST);
     char *text = e->failed ? NULL : reallocarray(e->text, room, 1);
 
     if (text == NULL) {
         e->failed = true;
+        e->room = e->len; // so that whoever wants more comes here
         return false;
     }
     e->text = text;
     e->room = room;
     return true;
-}
-
-/* Where `n` more bytes can be put; NULL when there is no memory. */
-static char *end_of(struct emit *e, size_t n)
-{
-    if (e->failed || (e->room - e->len < n && !grow(e, n)))
-        return NULL;
-    return e->text + e->len;
-}
-
-/* The same, behind a comma where one is due. */
-static char *next_of(struct emit *e, size_t n)
-{
-    char *to = end_of(e, n + 1);
-
-    if (to == NULL || e->len == 0 || to[-1] == '{' || to[-1] == '[' || to[-1] == ':')
-        return to;
-    *to = ',';
-    e->len++;
-    return to + 1;
 }
 
 static void put(struct emit *e, char *to, const void *bytes, size_t n)
@@ -70,43 +51,31 @@ static void put(struct emit *e, char *to, const void *bytes, size_t n)
 
 void emit_bytes(struct emit *e, const void *bytes, size_t n)
 {
-    put(e, end_of(e, n), bytes, n);
-}
-
-void emit_key_bytes(struct emit *e, const char *key, size_t len)
-{
-    char *to = next_of(e, len + 3);
-
-    if (to == NULL)
-        return;
-    *to++ = '"';
-    to = mempcpy(to, key, len);
-    *to++ = '"';
-    *to = ':';
-    e->len += len + 3;
+    if (e->room - e->len >= n || emit_grow(e, n))
+        put(e, e->text + e->len, bytes, n);
 }
 
 void emit_open_value(struct emit *e, char bracket)
 {
-    put(e, next_of(e, 1), &bracket, 1);
+    put(e, emit_next(e, 1), &bracket, 1);
 }
 
 void emit_null_value(struct emit *e)
 {
-    put(e, next_of(e, 4), "null", 4);
+    put(e, emit_next(e, 4), "null", 4);
 }
 
 void emit_bool_value(struct emit *e, bool value)
 {
     if (value)
-        put(e, next_of(e, 4), "true", 4);
+        put(e, emit_next(e, 4), "true", 4);
     else
-        put(e, next_of(e, 5), "false", 5);
+        put(e, emit_next(e, 5), "false", 5);
 }
 
 void emit_int_value(struct emit *e, int64_t value)
 {
-    char *to = next_of(e, INT_TEXT_MAX);
+    char *to = emit_next(e, INT_TEXT_MAX);
 
     if (to == NULL)
         return;
@@ -134,31 +103,20 @@ static char *put_escape(char *to, char c)
     return to;
 }
 
-/* How many bytes from here on are ASCII and stand for themselves. */
-static size_t plain_length(const char *text)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    size_t n = 0;
-
-    while (s[n] >= 0x20 && s[n] < 0x80 && s[n] != '"' && s[n] != '\\')
-        n++;
-    return n;
-}
-
 void emit_text_value(struct emit *e, const char *text)
 {
-    char *begin = next_of(e, strlen(text) * ESCAPE_MAX + 2), *to = begin;
+    static const bool plain[256] = {[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... 0x7f] = true};
+    char *begin = emit_next(e, strlen(text) * ESCAPE_MAX + 2), *to = begin;
 
     if (to == NULL)
         return;
     *to++ = '"';
     for (;;) {
-        size_t n = plain_length(text);
-        to = mempcpy(to, text, n);
-        text += n;
+        while (plain[(unsigned char)*text])
+            *to++ = *text++;
         if (*text == '\0')
             break;
-        n = utf8_length(text);
+        size_t n = utf8_length(text);
         if (n == 0)
             to = mempcpy(to, "\xef\xbf\xbd", 3);
         else

@@ -29,9 +29,6 @@ void emit_reset(struct emit *e);
 /* Bytes as they are. */
 void emit_bytes(struct emit *e, const void *bytes, size_t n);
 
-/* A key as it is, without a look at it. */
-void emit_key_bytes(struct emit *e, const char *key, size_t len);
-
 /* Values without a key. */
 void emit_open_value(struct emit *e, char bracket);
 void emit_null_value(struct emit *e);
@@ -39,11 +36,35 @@ void emit_int_value(struct emit *e, int64_t value);
 void emit_bool_value(struct emit *e, bool value);
 void emit_text_value(struct emit *e, const char *text);
 
+/* Make room for n more bytes. */
+bool emit_grow(struct emit *e, size_t n);
+
+/* Where a key or value of `n` bytes goes, behind a comma if one is due; NULL when there is no memory. */
+static inline char *emit_next(struct emit *e, size_t n)
+{
+    if (__builtin_expect(e->room - e->len <= n, false) && !emit_grow(e, n + 1))
+        return NULL;
+    char *to = e->text + e->len;
+    if (e->len == 0 || to[-1] == '{' || to[-1] == '[' || to[-1] == ':')
+        return to;
+    e->len++;
+    *to = ',';
+    return to + 1;
+}
+
 /* A key that needs no escapes; NULL: none. Inline, for most are literals, whose length the compiler knows. */
 static inline void emit_key(struct emit *e, const char *key)
 {
-    if (key != NULL)
-        emit_key_bytes(e, key, strlen(key));
+    size_t len = key != NULL ? strlen(key) : 0;
+    char *to = key != NULL ? emit_next(e, len + 3) : NULL;
+
+    if (to == NULL)
+        return;
+    to[0] = '"';
+    memcpy(to + 1, key, len);
+    to[len + 1] = '"';
+    to[len + 2] = ':';
+    e->len += len + 3;
 }
 
 /* '{' or '[', and what ends it. */

@@ -256,7 +256,7 @@ static void watch(struct methods *m, const struct request *rq)
 
 /* Status */
 
-static void emit_loop_source(void *ctx, const char *purpose, const char *detail, int number, unsigned what)
+static void put_loop_source(void *ctx, const char *purpose, const char *detail, int number, unsigned what)
 {
     static const struct {
         unsigned bit;
@@ -279,7 +279,7 @@ static void emit_loop_source(void *ctx, const char *purpose, const char *detail,
     emit_close(e, '}');
 }
 
-static void emit_counts(struct emit *e, const struct jobs_counts *counts)
+static void put_counts(struct emit *e, const struct jobs_counts *counts)
 {
     emit_open(e, "jobs", '{');
     emit_int(e, "listed", counts->listed);
@@ -292,7 +292,7 @@ static void emit_counts(struct emit *e, const struct jobs_counts *counts)
     emit_int(e, "missed", (int64_t)counts->missed);
 }
 
-static void emit_next(struct emit *e, const struct methods *m, const struct wire_clock *clock)
+static void put_next(struct emit *e, const struct methods *m, const struct wire_clock *clock)
 {
     struct job *job;
     int64_t due;
@@ -308,7 +308,7 @@ static void emit_next(struct emit *e, const struct methods *m, const struct wire
     emit_int(e, "nextNsec", due - clock->now);
 }
 
-static void emit_lateness(struct emit *e, const struct lateness *lateness)
+static void put_lateness(struct emit *e, const struct lateness *lateness)
 {
     if (lateness->n == 0) {
         emit_null(e, "lateness");
@@ -321,7 +321,7 @@ static void emit_lateness(struct emit *e, const struct lateness *lateness)
     emit_close(e, '}');
 }
 
-static void emit_daemon(struct emit *e, const struct methods *m, const struct wire_clock *clock)
+static void put_daemon(struct emit *e, const struct methods *m, const struct wire_clock *clock)
 {
     struct daemon_status daemon;
 
@@ -336,7 +336,7 @@ static void emit_daemon(struct emit *e, const struct methods *m, const struct wi
     wire_text(e, "configuration", daemon.configuration);
     wire_text(e, "socket", control_path(m->control));
     emit_bool(e, "exitWhenDone", daemon.exit_when_done);
-    emit_lateness(e, daemon.lateness);
+    put_lateness(e, daemon.lateness);
     emit_int(e, "suppressed", (int64_t)daemon.suppressed);
     emit_int(e, "logLost", (int64_t)daemon.log_lost);
     emit_int(e, "connections", control_connections(m->control));
@@ -351,12 +351,12 @@ static void status(struct methods *m, const struct request *rq)
     jobs_counts(m->jobs, &counts);
     varlink_begin_reply(&e);
     emit_open(&e, "status", '{');
-    emit_daemon(&e, m, &clock);
-    emit_counts(&e, &counts);
-    emit_next(&e, m, &clock);
+    put_daemon(&e, m, &clock);
+    put_counts(&e, &counts);
+    put_next(&e, m, &clock);
     if (request_flag(rq, "loop")) {
         emit_open(&e, "loop", '[');
-        watch_describe(loop_watches(m->loop), emit_loop_source, &e);
+        watch_describe(loop_watches(m->loop), put_loop_source, &e);
         emit_close(&e, ']');
     }
     emit_close(&e, '}');
@@ -365,7 +365,7 @@ static void status(struct methods *m, const struct request *rq)
 
 /* Reload, Shutdown */
 
-static void emit_texts(struct emit *e, const char *key, const struct text_list *list)
+static void put_texts(struct emit *e, const char *key, const struct text_list *list)
 {
     emit_open(e, key, '[');
     for (size_t i = 0; i < list->n; i++)
@@ -378,14 +378,14 @@ static void reply_reloaded(const struct request *rq, const struct reload_result 
     struct emit e = {0};
 
     varlink_begin_reply(&e);
-    emit_texts(&e, "added", &result->added);
-    emit_texts(&e, "changed", &result->changed);
-    emit_texts(&e, "removed", &result->removed);
+    put_texts(&e, "added", &result->added);
+    put_texts(&e, "changed", &result->changed);
+    put_texts(&e, "removed", &result->removed);
     emit_int(&e, "addedCount", (int64_t)result->n_added);
     emit_int(&e, "changedCount", (int64_t)result->n_changed);
     emit_int(&e, "removedCount", (int64_t)result->n_removed);
     emit_int(&e, "unchanged", (int64_t)result->unchanged);
-    emit_texts(&e, "restartNeeded", &result->restart_needed);
+    put_texts(&e, "restartNeeded", &result->restart_needed);
     reply(rq, &e);
 }
 
@@ -394,7 +394,7 @@ static void reply_mistakes(const struct request *rq, const struct text_list *mis
     struct emit e = {0};
 
     varlink_begin_error(&e, TWISTY_INTERFACE ".InvalidConfiguration");
-    emit_texts(&e, "mistakes", mistakes);
+    put_texts(&e, "mistakes", mistakes);
     reply(rq, &e);
 }
 
