@@ -16,8 +16,9 @@
 #define READ_MAX   (64u << 10)
 #define ACCEPT_MAX 16
 
-/* Messages of one connection before the others, and the ticks, have their turn. */
+/* What is handled of one connection before the others, and the ticks, have their turn: well below a millisecond. */
 #define TURN_MESSAGES 16
+#define TURN_BYTES    4096
 
 /* How long to leave the listener alone when there are no descriptors left. */
 #define ACCEPT_PAUSE_MS 500
@@ -169,12 +170,11 @@ static size_t message_length(struct conn *conn)
 static void conn_process(struct conn *conn)
 {
     const struct control_hooks *hooks = &conn->control->hooks;
-    unsigned turn = 0;
-    size_t len;
+    size_t messages = 0, bytes = 0, len;
 
     conn->backlog = false;
     while (!conn->busy && !conn->doomed && !conn->finish && (len = message_length(conn)) > 0) {
-        if (turn++ == TURN_MESSAGES || evbuffer_get_length(conn->out) >= CONN_OUTPUT_MAX) {
+        if (messages == TURN_MESSAGES || bytes >= TURN_BYTES || evbuffer_get_length(conn->out) >= CONN_OUTPUT_MAX) {
             conn->backlog = true; // all of this may be sent at once, and then no event would bring us back
             break;
         }
@@ -186,6 +186,8 @@ static void conn_process(struct conn *conn)
             break;
         }
         conn->asked = true;
+        messages++;
+        bytes += len;
         conn->busy = true;
         hooks->message(hooks->ctx, conn, text, len - 1);
         evbuffer_drain(conn->in, len);

@@ -13,10 +13,15 @@
 static const int caught_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 /*
- * The clock goes before everything else that is ready, but not twice in a row: who wants to be woken again within this
- * time waits in line with the others. Else one job at a microsecond would shut out every client.
+ * The clock goes before everything else that is ready, but not twice in a row: who wants to be woken again within NEAR
+ * waits in line with the others. Else one job at a microsecond would shut out every client. When the line is long it
+ * waits for TURN: else a tick that came late would wait for every client, and so would all after it.
  */
 #define NEAR (50 * NSEC_PER_USEC)
+#define TURN (100 * NSEC_PER_USEC)
+
+/* How many others are seen to before the clock is looked at again; none takes long. */
+#define IN_A_ROW 8
 
 /* Instead of a time in loop::timer_at and wish: it has come, and no other was set since. */
 #define FIRED (-1)
@@ -113,9 +118,8 @@ static int base_new(enum loop_backend backend, struct event_base **out)
     // One thread runs the loop and nobody else touches it; $EVENT_NOEPOLL and the like have no say.
     if (r == 0 && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV) < 0)
         r = -EINVAL;
-    // However many clients call, the clock is looked at once in a millisecond.
-    const struct timeval millisecond = {.tv_usec = 1000};
-    if (r == 0 && event_config_set_max_dispatch_interval(config, &millisecond, -1, WATCH_PRIORITY_REST) < 0)
+    // By number, as libevent's own time is that of the last jiffy.
+    if (r == 0 && event_config_set_max_dispatch_interval(config, NULL, IN_A_ROW, WATCH_PRIORITY_REST) < 0)
         r = -EINVAL;
     if (r == 0) {
         *out = event_base_new_with_config(config);
@@ -254,7 +258,7 @@ void loop_wake_at(struct loop *loop, int64_t when)
     loop->wake_at = when > loop->woken ? put_off(loop, when) : when;
     loop->wish = when;
     if (loop->wake_at <= loop->woken + NEAR) {
-        set_timer(loop, TIME_NEVER);
+        set_timer(loop, loop_now(loop) + TURN);
         event_active(loop->in_line, EV_TIMEOUT, 0);
     } else {
         set_timer(loop, loop->wake_at);

@@ -30,7 +30,7 @@ struct methods {
     struct waiters attended; // by the one that has
 };
 
-/* Jobs in one Add(): about a millisecond for them and for the reply. */
+/* Jobs in one Add(): two or three milliseconds for them and for the reply. */
 #define ADD_MAX 1000
 
 /* Who may call a method: see the comment at the top of the interface file. */

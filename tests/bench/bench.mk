@@ -1,7 +1,7 @@
 # The bench: our modules and Debian's peers side by side. Peers that are not installed are left out, and named.
 
 # What the bench needs beyond DEPS; without them it runs with what there is.
-BENCH_DEPS := libuv1-dev libev-dev valgrind
+BENCH_DEPS := libuv1-dev libev-dev redis-server valgrind
 
 ifneq ($(filter bench%,$(MAKECMDGOALS)),)
 can_include = $(shell echo '\#include <$(1)>' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
@@ -9,7 +9,7 @@ BENCH_PEERS := libevent $(if $(call can_include,uv.h),libuv) $(if $(call can_inc
 endif
 BENCH_PROGRAMS := $(patsubst %,timers_%,sched jobs $(BENCH_PEERS)) \
 	$(patsubst %,lines_%,report_syslog report_journal syslog sd_journal) \
-	$(patsubst %,ticks_%,libevent_precise $(BENCH_PEERS))
+	$(patsubst %,ticks_%,libevent_precise $(BENCH_PEERS)) callers
 BENCH := TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -B tests/bench/bench.py
 
 $(B)/bench/%_libevent: BENCH_LIBS := -levent_core

@@ -7,12 +7,13 @@ What is measured stands in the parts; how, in frame.py.
 import argparse
 import sys
 
+import calls
 import frame
 import lines
 import ticks
 import timers
 
-PARTS = (timers, ticks, lines)
+PARTS = (timers, ticks, lines, calls)
 
 
 def main():
