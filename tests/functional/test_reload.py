@@ -331,6 +331,7 @@ def test_who_asks_meanwhile_gets_one_more_together(large):
     clients = [large.connect() for _ in range(5)]
     try:
         clients[0].send("Reload")
+        large.status()  # so that it has begun: a signal is seen to before a message
         for client in clients[1:]:
             client.send("Reload")
         large.signal(signal.SIGHUP)
