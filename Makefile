@@ -17,7 +17,7 @@ T ?=
 JOBS ?= $(shell nproc)
 
 VERSION := 0.1.0
-PACKAGES := libevent_core libsystemd inih jansson
+PACKAGES := libevent_core libsystemd inih jansson sqlite3
 CTL_PACKAGES := inih jansson
 
 WARNINGS := -Wall -Wextra -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wformat=2 -Werror
@@ -91,7 +91,7 @@ include systemd/deb.mk
 -include $(wildcard $(B)/daemon/*.d $(B)/ctl/*.d $(B)/tests/*.d)
 
 # What the build needs, then what the tests and lint need.
-DEPS := gcc make pkg-config libevent-dev libsystemd-dev libinih-dev libjansson-dev systemd \
+DEPS := gcc make pkg-config libevent-dev libsystemd-dev libinih-dev libjansson-dev libsqlite3-dev systemd \
 	libcmocka-dev python3-pytest python3-pytest-xdist python3-twisted rsyslog strace util-linux bash-completion \
 	clang clang-format clang-tidy cppcheck shellcheck mandoc $(SERVICE_DEPS) $(DEB_DEPS) $(BENCH_DEPS)
 

@@ -106,6 +106,15 @@ static const struct remedy {
     {"max-connections", " of a user; see twistyd.conf(5)"},
 };
 
+static void say_not_durable(const json_t *p)
+{
+    if (json_is_true(json_object_get(p, "inForce")))
+        say_error("done, but a restart now would undo it, since it cannot be kept: %s", member(p, "reason"));
+    else
+        say_error("not done, since it could not be kept over a restart: %s; see twistyctl status, or add --transient",
+                  member(p, "reason"));
+}
+
 static void say_limit_reached(const json_t *p)
 {
     const char *limit = member(p, "limit"), *remedy = "";
@@ -158,6 +167,7 @@ static const struct daemon_error {
     {TWISTY_INTERFACE ".InvalidJob", CTL_FAILED, say_invalid_job},
     {TWISTY_INTERFACE ".NotPermitted", CTL_NOT_PERMITTED, say_not_permitted},
     {TWISTY_INTERFACE ".LimitReached", CTL_FAILED, say_limit_reached},
+    {TWISTY_INTERFACE ".NotDurable", CTL_FAILED, say_not_durable},
     {TWISTY_INTERFACE ".InvalidConfiguration", CTL_FAILED, say_invalid_configuration},
     {VARLINK_SERVICE ".MethodNotFound", CTL_FAILED, say_method_not_found},
     {VARLINK_SERVICE ".InvalidParameter", CTL_FAILED, say_invalid_parameter},

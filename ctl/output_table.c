@@ -369,6 +369,7 @@ static void put_schedule_fields(const json_t *job)
     if (has_word(job, "kind", "loop"))
         put_field("immediate", is_true(job, "immediate") ? "yes" : "no");
     put_field("background", is_true(job, "background") ? "yes" : "no");
+    put_field("transient", is_true(job, "transient") ? "yes" : "no");
     put_field("report", text_of(job, "report"));
 }
 
@@ -527,6 +528,9 @@ static void put_status(struct output *out, const json_t *status)
     putchar('\n');
     put_field("socket", text_of(status, "socket"));
     put_field("config", text_of(status, "configuration") != NULL ? text_of(status, "configuration") : "none");
+    put_field("state", text_of(status, "stateFile") != NULL ? text_of(status, "stateFile") : "none");
+    if (text_of(status, "degraded") != NULL)
+        put_field("degraded", text_of(status, "degraded"));
     put_field("backend", text_of(status, "backend"));
     put_field("clock", text_of(status, "clock"));
     put_log_fields(status);

@@ -25,6 +25,7 @@ enum daemon_key {
     DAEMON_KEEP_ENDED,
     DAEMON_REPORT_LIMIT,
     DAEMON_MAX_CONNECTIONS,
+    DAEMON_STATE,
 };
 
 static const char *const daemon_keys[] = {
@@ -38,6 +39,7 @@ static const char *const daemon_keys[] = {
     [DAEMON_KEEP_ENDED] = "keep-ended",
     [DAEMON_REPORT_LIMIT] = "report-limit",
     [DAEMON_MAX_CONNECTIONS] = "max-connections",
+    [DAEMON_STATE] = "state",
 };
 
 static const struct conf_words section_keys[CONF_KINDS] = {
@@ -248,6 +250,18 @@ static int set_accuracy(const char *value, int64_t *out, const char **why)
     return 0;
 }
 
+static int set_state(const char *value, char *out, const char **why)
+{
+    *why = "is neither an absolute path nor none";
+    if (value[0] != '/' && strcmp(value, STATE_NONE) != 0)
+        return -EINVAL;
+    *why = "is too long";
+    if (strlen(value) >= STATE_PATH_MAX)
+        return -ERANGE;
+    memcpy(out, value, strlen(value) + 1);
+    return 0;
+}
+
 /* Set a key of [daemon]. 0, or -EINVAL or -ERANGE with a phrase in `why`. */
 static int set_daemon(struct daemon_settings *s, enum daemon_key key, const char *value, char *why, size_t size)
 {
@@ -288,6 +302,9 @@ static int set_daemon(struct daemon_settings *s, enum daemon_key key, const char
         break;
     case DAEMON_MAX_CONNECTIONS:
         r = set_count(value, 1, &s->max_connections, &phrase);
+        break;
+    case DAEMON_STATE:
+        r = set_state(value, s->state, &phrase);
         break;
     }
     if (r < 0 && phrase != NULL)

@@ -19,6 +19,12 @@ enum log_target { LOG_TARGET_AUTO, LOG_TARGET_JOURNAL, LOG_TARGET_SYSLOG, LOG_TA
 enum loop_backend { BACKEND_AUTO, BACKEND_EPOLL, BACKEND_POLL, BACKEND_SELECT };
 enum loop_clock { CLOCK_KIND_MONOTONIC, CLOCK_KIND_BOOTTIME };
 
+/* The longest path of the state file, with its NUL. */
+#define STATE_PATH_MAX 256
+
+/* Instead of a path: no state file. */
+#define STATE_NONE "none"
+
 /* The [daemon] section. */
 struct daemon_settings {
     bool exit_when_done;
@@ -29,8 +35,9 @@ struct daemon_settings {
     int64_t accuracy; // ns; how much later than due a tick may come for the sake of fewer wake-ups
     uint32_t max_jobs;
     uint32_t keep_ended;
-    uint32_t report_limit;    // tick lines a second; 0: no limit
-    uint32_t max_connections; // to the control socket, of one user
+    uint32_t report_limit;      // tick lines a second; 0: no limit
+    uint32_t max_connections;   // to the control socket, of one user
+    char state[STATE_PATH_MAX]; // an absolute path, or STATE_NONE; "": not said
 };
 
 struct config {

@@ -33,6 +33,14 @@
 /* Connections beyond the bound that root and the daemon's own user may still have. */
 #define RESERVED_CONNECTIONS 16
 
+/* A message in conn::waiting, or with sequence 0 all that was sent behind one. */
+struct held {
+    TAILQ_ENTRY(held) link; // conn::held
+    uint64_t sequence;
+    size_t len;
+    bool in_force;
+};
+
 struct conn {
     LIST_ENTRY(conn) link; // control::conns
     struct control *control;
@@ -40,6 +48,10 @@ struct conn {
     struct watch *watch;
     struct peer peer;
     struct evbuffer *in, *out;
+    struct evbuffer *waiting;         // goes to `out` when what it tells of is on the disk
+    TAILQ_HEAD(held_list, held) held; // what is in it; owned
+    uint64_t hold;                    // what is sent next waits for this; 0: for nothing
+    bool hold_in_force;
     size_t scanned;  // bytes of `in` that hold no NUL
     bool handling;   // in conn_on_ready(), which settles at its end
     bool asked;      // it has sent a message
@@ -61,12 +73,25 @@ struct control {
     struct control_config config;
     LIST_HEAD(conns, conn) conns;
     uint32_t n_conns;
+    bool choked;
 };
+
+static void drop_held(struct conn *conn, struct held *held)
+{
+    TAILQ_REMOVE(&conn->held, held, link);
+    free(held);
+}
 
 static void conn_free(struct conn *conn)
 {
+    struct held *held;
+
     if (conn == NULL)
         return;
+    while ((held = TAILQ_FIRST(&conn->held)) != NULL)
+        drop_held(conn, held);
+    if (conn->waiting != NULL)
+        evbuffer_free(conn->waiting);
     watch_free(conn->watch);
     if (conn->in != NULL)
         evbuffer_free(conn->in);
@@ -86,23 +111,36 @@ static void conn_close(struct conn *conn)
     conn_free(conn);
 }
 
+/* Bytes that have not been sent, whether they may be or not. */
+static size_t unsent_of(const struct conn *conn)
+{
+    return evbuffer_get_length(conn->out) + evbuffer_get_length(conn->waiting);
+}
+
+/* May something be begun that is to be answered? */
+static bool may_go_on(const struct conn *conn)
+{
+    return !conn->control->choked && evbuffer_get_length(conn->waiting) < CONN_OUTPUT_MAX;
+}
+
 /* What the connection waits for, from the state that it is in. */
 static void conn_settle(struct conn *conn)
 {
     size_t unsent = evbuffer_get_length(conn->out), unread = evbuffer_get_length(conn->in);
+    bool waiting = evbuffer_get_length(conn->waiting) > 0;
     unsigned what = 0;
     int timeout = IDLE_TIMEOUT_MS;
 
     if (conn->handling)
         return;
-    if (conn->finish && unsent == 0)
+    if (conn->finish && unsent == 0 && !waiting)
         conn->doomed = true;
     if (!conn->eof && !conn->finish &&
-        (conn->subscribed || (!conn->busy && !conn->backlog && unsent < CONN_OUTPUT_MAX)))
+        (conn->subscribed || (!conn->busy && !conn->backlog && unsent < CONN_OUTPUT_MAX && may_go_on(conn))))
         what |= WATCH_READ;
-    if (unsent > 0 || conn->wants_room || conn->backlog)
+    if (unsent > 0 || ((conn->wants_room || conn->backlog) && may_go_on(conn)))
         what |= WATCH_WRITE;
-    if (conn->subscribed || (conn->busy && unsent == 0))
+    if (conn->subscribed || ((conn->busy || waiting || conn->control->choked) && unsent == 0))
         timeout = 0;
     else if (unsent > 0 || unread > 0)
         timeout = STALL_TIMEOUT_MS;
@@ -174,7 +212,8 @@ static void conn_process(struct conn *conn)
 
     conn->backlog = false;
     while (!conn->busy && !conn->doomed && !conn->finish && (len = message_length(conn)) > 0) {
-        if (messages == TURN_MESSAGES || bytes >= TURN_BYTES || evbuffer_get_length(conn->out) >= CONN_OUTPUT_MAX) {
+        if (messages == TURN_MESSAGES || bytes >= TURN_BYTES || unsent_of(conn) >= CONN_OUTPUT_MAX ||
+            conn->control->choked) {
             conn->backlog = true; // all of this may be sent at once, and then no event would bring us back
             break;
         }
@@ -209,7 +248,7 @@ static void conn_on_ready(void *ctx, unsigned what)
         conn_read(conn);
     if ((what & WATCH_WRITE) != 0 && !conn->doomed)
         conn_flush(conn);
-    if (conn->wants_room && !conn->doomed && evbuffer_get_length(conn->out) < CONN_OUTPUT_MAX / 2) {
+    if (conn->wants_room && !conn->doomed && may_go_on(conn) && unsent_of(conn) < CONN_OUTPUT_MAX / 2) {
         conn->wants_room = false;
         hooks->room(hooks->ctx, conn);
     }
@@ -281,8 +320,10 @@ static struct conn *conn_new(struct control *control, int fd, const struct peer 
     conn->peer = *peer;
     conn->in = evbuffer_new();
     conn->out = evbuffer_new();
+    conn->waiting = evbuffer_new();
+    TAILQ_INIT(&conn->held);
     conn->watch = watch_new(control->watches, fd, "connection", detail, conn_on_ready, conn);
-    if (conn->in == NULL || conn->out == NULL || conn->watch == NULL) {
+    if (conn->in == NULL || conn->out == NULL || conn->waiting == NULL || conn->watch == NULL) {
         conn_free(conn);
         return NULL;
     }
@@ -442,14 +483,88 @@ void conn_set_data(struct conn *conn, void *data)
     conn->data = data;
 }
 
+/* Note that so many bytes come into conn::waiting next. */
+static int note_held(struct conn *conn, size_t len)
+{
+    struct held *last = TAILQ_LAST(&conn->held, held_list);
+
+    if (conn->hold == 0 && last != NULL && last->sequence == 0) {
+        last->len += len;
+        return 0;
+    }
+    struct held *held = malloc(sizeof *held);
+    if (held == NULL)
+        return -ENOMEM;
+    *held = (struct held){.sequence = conn->hold, .len = len, .in_force = conn->hold_in_force};
+    TAILQ_INSERT_TAIL(&conn->held, held, link);
+    conn->hold = 0;
+    return 0;
+}
+
 int conn_send(struct conn *conn, const char *bytes, size_t len)
 {
-    int r = evbuffer_add(conn->out, bytes, len) < 0 ? -ENOMEM : 0;
+    bool waits = conn->hold > 0 || !TAILQ_EMPTY(&conn->held);
+    int r = waits ? note_held(conn, len) : 0;
 
+    if (r == 0 && evbuffer_add(waits ? conn->waiting : conn->out, bytes, len) < 0)
+        r = -ENOMEM;
     if (r < 0)
         conn->doomed = true;
     conn_settle(conn);
     return r;
+}
+
+void conn_hold(struct conn *conn, uint64_t sequence, bool in_force)
+{
+    conn->hold = sequence;
+    conn->hold_in_force = in_force;
+}
+
+/* The first message that is held goes out, or what is to be said instead. */
+static void release(struct conn *conn, struct held *held, const char *error)
+{
+    const struct control_hooks *hooks = &conn->control->hooks;
+    size_t len;
+
+    if (held->sequence == 0 || error == NULL) {
+        if (evbuffer_remove_buffer(conn->waiting, conn->out, held->len) < 0)
+            conn->doomed = true;
+        return;
+    }
+    char *message = hooks->not_durable(hooks->ctx, error, held->in_force, &len);
+    if (message == NULL || evbuffer_add(conn->out, message, len) < 0 || evbuffer_drain(conn->waiting, held->len) < 0)
+        conn->doomed = true;
+    free(message);
+}
+
+void control_release(struct control *control, uint64_t upto, const char *error)
+{
+    struct conn *conn;
+    struct held *held;
+
+    LIST_FOREACH (conn, &control->conns, link) {
+        bool any = false;
+        while ((held = TAILQ_FIRST(&conn->held)) != NULL && held->sequence <= upto && !conn->doomed) {
+            release(conn, held, error);
+            drop_held(conn, held);
+            any = true;
+        }
+        if (any) {
+            conn_flush(conn);
+            conn_settle(conn);
+        }
+    }
+}
+
+void control_choke(struct control *control, bool choked)
+{
+    struct conn *conn;
+
+    if (control->choked == choked)
+        return;
+    control->choked = choked;
+    LIST_FOREACH (conn, &control->conns, link)
+        conn_settle(conn);
 }
 
 void conn_again(struct conn *conn)
@@ -460,9 +575,9 @@ void conn_again(struct conn *conn)
 
 size_t conn_room(struct conn *conn)
 {
-    size_t unsent = evbuffer_get_length(conn->out);
+    size_t unsent = unsent_of(conn);
 
-    if (unsent < CONN_OUTPUT_MAX)
+    if (unsent < CONN_OUTPUT_MAX && !conn->control->choked)
         return CONN_OUTPUT_MAX - unsent;
     conn->wants_room = true;
     return 0;

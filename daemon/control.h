@@ -36,6 +36,9 @@ struct control_hooks {
     void (*room)(void *ctx, struct conn *conn);
     /* The message, NUL included, for a connection over the bounds: malloc'd, or NULL. */
     char *(*refusal)(void *ctx, uint32_t max_connections_uid, size_t *len);
+    /* The message, NUL included, in the place of one that was held for what then could not be kept: malloc'd, or NULL.
+     */
+    char *(*not_durable)(void *ctx, const char *reason, bool in_force, size_t *len);
     /* The connection goes; the last that is heard of it. */
     void (*closed)(void *ctx, struct conn *conn);
     void *ctx;
@@ -67,6 +70,14 @@ void control_close(struct control *control);
 
 void control_configure(struct control *control, uint32_t max_connections_uid);
 
+/*
+ * Let go of what is held for sequence numbers up to this; with an error, hooks.not_durable says what is sent instead.
+ */
+void control_release(struct control *control, uint64_t upto, const char *error);
+
+/* Hand up no more messages, and no more hooks.room, until it is taken back. */
+void control_choke(struct control *control, bool choked);
+
 const char *control_path(const struct control *control);
 uint32_t control_connections(const struct control *control);
 
@@ -78,6 +89,12 @@ void conn_set_data(struct conn *conn, void *data);
 
 /* Queue bytes. 0 or -ENOMEM, after which the connection is closed from the loop. */
 int conn_send(struct conn *conn, const char *bytes, size_t len);
+
+/*
+ * What is sent next waits, with all that is sent after it, until control_release() has come to `sequence`. in_force:
+ * it tells of something that stays as it is, even if it cannot be kept. Messages are taken and answered meanwhile.
+ */
+void conn_hold(struct conn *conn, uint64_t sequence, bool in_force);
 
 /* How many bytes may still be queued before hooks.room is to be waited for; 0 when none. */
 size_t conn_room(struct conn *conn);

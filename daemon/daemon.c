@@ -1,6 +1,7 @@
 #include "daemon.h"
 
 #include "control.h"
+#include "durable.h"
 #include "jobs.h"
 #include "lateness.h"
 #include "loop.h"
@@ -14,6 +15,7 @@
 #include "varlink.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,6 +42,12 @@
 /* How long the last lines may take to reach the log when the daemon ends. */
 #define GOODBYE_MS 2000
 
+/* ... and how long the last changes may take to reach the disk; systemd waits for 20 s. */
+#define LAST_COMMIT_MS 10000
+
+/* Where the state is when a service manager has made a place for it. */
+#define STATE_FILE "state.db"
+
 struct daemon {
     struct daemon_options options;
     struct daemon_settings settings; // in force, but for what only a restart changes
@@ -50,6 +58,7 @@ struct daemon {
     struct sink *sink;
     struct report *report;
     struct jobs *jobs;
+    struct durable *durable; // NULL: nothing is kept over a restart
     struct methods *methods;
     struct control *control;
     struct reloader *reloader;
@@ -60,7 +69,7 @@ struct daemon {
     int64_t watchdog_due;
     int64_t status_due;  // not before this
     bool status_stale;   // something happened since it was sent
-    char status[160];    // as last sent
+    char status[320];    // as last sent
     const char *stop;    // why it ends; NULL: it does not
     char stopped_by[24]; // " uid=1000", if somebody asked for it
 };
@@ -83,6 +92,7 @@ static void send_status(struct daemon *d, int64_t now)
     struct job *next;
     int64_t due;
     char text[sizeof d->status], when[32];
+    const char *degraded = durable_degraded(d->durable);
 
     d->status_stale = false;
     d->status_due = now + STATUS_INTERVAL;
@@ -90,8 +100,10 @@ static void send_status(struct daemon *d, int64_t now)
     int n = snprintf(text, sizeof text, "%u job%s", counts.live, counts.live == 1 ? "" : "s");
     if (jobs_next_due(d->jobs, &due, &next)) {
         time_of_day(d, due, when, sizeof when);
-        snprintf(text + n, sizeof text - (size_t)n, ", next is %s at %s", job_name(next), when);
+        n += snprintf(text + n, sizeof text - (size_t)n, ", next is %s at %s", job_name(next), when);
     }
+    if (degraded != NULL)
+        snprintf(text + n, sizeof text - (size_t)n, "; degraded: %s", degraded);
     if (strcmp(text, d->status) == 0)
         return;
     if (service_notify(d->service, "STATUS=%s", text) == 0)
@@ -130,6 +142,8 @@ static void settle(struct daemon *d)
     int64_t wake = TIME_NEVER;
 
     bool more = jobs_trim(d->jobs);
+    durable_submit(d->durable);
+    control_choke(d->control, durable_is_full(d->durable));
     if (d->settings.exit_when_done && jobs_done(d->jobs) && !reloader_under_way(d->reloader))
         stop(d, "done");
     jobs_next_due(d->jobs, &wake, NULL);
@@ -148,8 +162,11 @@ static void on_wake(void *ctx, int64_t now)
 
     d->tick_time = now;
     d->timed = 0;
+    durable_begin_step(d->durable, now);
     jobs_run_due(d->jobs, now, SLICE_STEPS);
-    methods_work(d->methods);
+    durable_end_step(d->durable, now);
+    if (!durable_is_full(d->durable))
+        methods_work(d->methods);
     reloader_work(d->reloader, now);
     if (report_due(d->report) <= now)
         report_flush(d->report, now);
@@ -196,6 +213,7 @@ static void on_job_event(void *ctx, struct job *job, const struct job_event *ev)
     d->status_stale = service_managed(d->service);
     keep_pace(d, job);
     report_job(d->report, job, ev);
+    durable_event(d->durable, job, ev);
     methods_job_event(d->methods, job, ev);
 }
 
@@ -204,6 +222,7 @@ static void on_job_removed(void *ctx, struct job *job)
     struct daemon *d = ctx;
 
     report_forget(d->report, job);
+    durable_removed(d->durable, job);
 }
 
 /* Reload */
@@ -381,6 +400,24 @@ static void on_room(void *ctx, struct conn *conn)
     settle(d);
 }
 
+static char *on_not_durable(void *ctx, const char *reason, bool in_force, size_t *len)
+{
+    (void)ctx;
+    return reply_not_durable_message(reason, in_force, len);
+}
+
+static void on_durable(void *ctx, uint64_t upto, const char *error)
+{
+    struct daemon *d = ctx;
+
+    if (d->control == NULL)
+        return; // the daemon could not start
+    d->status_stale = service_managed(d->service);
+    control_release(d->control, upto, error);
+    if (d->stop == NULL)
+        settle(d);
+}
+
 static char *on_refusal(void *ctx, uint32_t max_connections_uid, size_t *len)
 {
     (void)ctx;
@@ -440,6 +477,39 @@ static int make_log(struct daemon *d, char *why, size_t size)
     return d->report == NULL ? fail(why, size, -ENOMEM, "out of memory") : 0;
 }
 
+/* The state file: as configured, or else where the service manager says; NULL: none. */
+static const char *state_path(const struct daemon_settings *settings, char *buf, size_t size)
+{
+    const char *directory = getenv("STATE_DIRECTORY");
+
+    if (strcmp(settings->state, STATE_NONE) == 0)
+        return NULL;
+    if (settings->state[0] != '\0')
+        return settings->state;
+    if (directory == NULL || directory[0] != '/')
+        return NULL;
+    snprintf(buf, size, "%.*s/" STATE_FILE, (int)strcspn(directory, ":"), directory);
+    return buf;
+}
+
+static int open_state(struct daemon *d, char *why, size_t size)
+{
+    const struct durable_hooks hooks = {.done = on_durable, .ctx = d};
+    char buf[PATH_MAX];
+    const char *path = state_path(&d->settings, buf, sizeof buf);
+
+    if (path == NULL)
+        return 0;
+    return durable_open(path, d->settings.clock, d->jobs, d->loop, d->report, &hooks, &d->durable, why, size);
+}
+
+/* The disk has its time to take the last changes; the jobs stop for this process only, and are not touched there. */
+static void close_state(struct daemon *d)
+{
+    durable_close(d->durable, LAST_COMMIT_MS);
+    d->durable = NULL;
+}
+
 static int make_jobs(struct daemon *d, char *why, size_t size)
 {
     const struct jobs_hooks hooks = {.event = on_job_event, .removed = on_job_removed, .ctx = d};
@@ -450,7 +520,12 @@ static int make_jobs(struct daemon *d, char *why, size_t size)
     if (getrandom(config.seed, sizeof config.seed, 0) != sizeof config.seed)
         return fail(why, size, -errno, "cannot get random numbers: %s", strerror(errno));
     d->jobs = jobs_new(&config, &hooks);
-    d->methods = d->jobs == NULL ? NULL : methods_new(d->jobs, d->loop, &methods_hooks);
+    if (d->jobs == NULL)
+        return fail(why, size, -ENOMEM, "out of memory");
+    int r = open_state(d, why, size);
+    if (r < 0)
+        return r;
+    d->methods = methods_new(d->jobs, d->loop, d->durable, &methods_hooks);
     return d->methods == NULL ? fail(why, size, -ENOMEM, "out of memory") : 0;
 }
 
@@ -491,8 +566,12 @@ static int find_socket(const struct daemon *d, struct control_config *config, ch
 
 static int make_control(struct daemon *d, char *why, size_t size)
 {
-    const struct control_hooks hooks = {
-        .message = on_message, .room = on_room, .refusal = on_refusal, .closed = on_closed, .ctx = d};
+    const struct control_hooks hooks = {.message = on_message,
+                                        .room = on_room,
+                                        .refusal = on_refusal,
+                                        .not_durable = on_not_durable,
+                                        .closed = on_closed,
+                                        .ctx = d};
     struct control_config config = {.max_connections = CONNECTIONS_MAX,
                                     .max_connections_uid = d->settings.max_connections};
     char path[512] = "";
@@ -580,10 +659,13 @@ static void say_goodbye(struct daemon *d)
 int daemon_run(struct daemon *d)
 {
     struct jobs_counts counts;
+    char restored[32] = "";
 
     jobs_counts(d->jobs, &counts);
-    report_daemon(d->report, LOG_NOTICE, "ready", "version=%s pid=%ld jobs=%u backend=%s socket=%s", TWISTY_VERSION,
-                  (long)getpid(), counts.live, loop_backend(d->loop), control_path(d->control));
+    if (d->durable != NULL)
+        snprintf(restored, sizeof restored, " restored=%llu", (unsigned long long)durable_restored(d->durable));
+    report_daemon(d->report, LOG_NOTICE, "ready", "version=%s pid=%ld jobs=%u%s backend=%s socket=%s", TWISTY_VERSION,
+                  (long)getpid(), counts.live, restored, loop_backend(d->loop), control_path(d->control));
     notify_ready(d);
     settle(d);
     int r = d->stop != NULL ? 0 : loop_run(d->loop);
@@ -592,6 +674,7 @@ int daemon_run(struct daemon *d)
     if (reloader_under_way(d->reloader))
         refuse_reload(d);
     control_last_turn(d->control);
+    close_state(d);
     say_goodbye(d);
     return r;
 }
@@ -600,6 +683,7 @@ void daemon_free(struct daemon *d)
 {
     if (d == NULL)
         return;
+    close_state(d);
     control_close(d->control);
     reloader_free(d->reloader);
     methods_free(d->methods); // its walks stand in the jobs

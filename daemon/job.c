@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 static const char *const state_names[] = {
     [JOB_WAITING] = "waiting",   [JOB_RUNNING] = "running", [JOB_PAUSED] = "paused",
@@ -216,6 +217,67 @@ static void finish(struct job *job, int64_t due, int64_t now, struct job_events 
 {
     end(job, JOB_FINISHED, now);
     emit(job, EVENT_FINISH, now, out)->due = due;
+}
+
+struct job_life job_life_of(const struct job *job, int64_t now)
+{
+    struct job_life life = {.state = (enum job_state)job->state,
+                            .added = job->added,
+                            .since = now,
+                            .passed = job->passed,
+                            .missed = job->missed,
+                            .reason = job_reason(job)};
+
+    if (job_ended(job))
+        life.since = job->ended;
+    else
+        life.t0 = job->state == JOB_PAUSED ? job->t0 + now : job->t0;
+    return life;
+}
+
+/* The points that were due by `done` are behind the job, as ticks. */
+static void catch_up(struct job *job, int64_t done)
+{
+    bool leaves_out_0 = next_point(job) != job->passed;
+    uint64_t last = job_count(job);
+
+    if (job_kind(job) == JOB_ONCE) {
+        job->passed = 1;
+        end(job, JOB_FINISHED, job->t0);
+        return;
+    }
+    uint64_t points = rate_ticks_by(job_rate(job), done - job->t0) - leaves_out_0;
+    if (last != COUNT_FOREVER && job->traits->spec.missed == MISSED_DELAY)
+        last += job->missed;
+    job->passed = MAX(job->passed, MIN(points, last));
+    // A countdown's finish is a point of its own, behind that of its last tick.
+    if (last == COUNT_FOREVER || points < last + (job_kind(job) == JOB_COUNTDOWN))
+        return;
+    uint64_t final = job_kind(job) == JOB_COUNTDOWN ? last : last - 1 + leaves_out_0;
+    end(job, JOB_FINISHED, job->t0 + rate_due(job_rate(job), final));
+}
+
+int job_take_up(struct job *job, const struct job_life *life, int64_t done)
+{
+    if (life->reason != NULL) {
+        char *reason = strdup(life->reason);
+        if (reason == NULL || job_extra(job) == NULL) {
+            free(reason);
+            return -ENOMEM;
+        }
+        job->extra->reason = reason;
+    }
+    job->state = (uint8_t)life->state;
+    job->added = life->added;
+    job->passed = life->passed;
+    job->missed = life->missed;
+    if (job_ended(job))
+        job->ended = life->since;
+    else
+        job->t0 = life->state == JOB_PAUSED ? life->t0 - life->since : life->t0;
+    if (life->state == JOB_RUNNING && done >= job->t0)
+        catch_up(job, done);
+    return 0;
 }
 
 /* One tick that stands for `points` grid points, all but the last of them missed. */

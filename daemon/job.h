@@ -119,6 +119,27 @@ int job_set_name(struct job *job, const char *name);
 /* Start at `now`: t0 is now + delay. */
 void job_start(struct job *job, int64_t now, struct job_events *out);
 
+/*
+ * A job's life so far as it can be kept, and taken up again by another process. While it is paused, `since` is any
+ * time, and t0 is where the grid's origin would be if the job went on then.
+ */
+struct job_life {
+    enum job_state state; // never JOB_WAITING
+    int64_t added;
+    int64_t t0;    // not of an ended job
+    int64_t since; // when it ended, or see above
+    uint64_t passed, missed;
+    const char *reason; // why it failed, else NULL; the job's
+};
+
+struct job_life job_life_of(const struct job *job, int64_t now);
+
+/*
+ * Instead of job_start(): go on with a life. What was due by `done` has been done and told: these ticks are not given
+ * again, and if that was all, the job has finished when it was due. 0 or -ENOMEM.
+ */
+int job_take_up(struct job *job, const struct job_life *life, int64_t done);
+
 /* Free what the job owns, and let its traits go. Takes a job of zeros. */
 void job_clear(struct job *job);
 
@@ -200,6 +221,12 @@ static inline struct rate job_rate(const struct job *job)
 static inline bool job_background(const struct job *job)
 {
     return job->traits->spec.background;
+}
+
+/* Not kept over a restart. */
+static inline bool job_transient(const struct job *job)
+{
+    return job->traits->spec.transient;
 }
 
 static inline struct report_rule job_report_rule(const struct job *job)

@@ -392,6 +392,49 @@ int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct 
     return r;
 }
 
+int jobs_take_up(struct jobs *jobs, const struct jobs_kept *kept, int64_t done, int64_t now, struct job **out)
+{
+    if (kept->id < jobs->next_id || names_get(jobs->names, kept->spec->name) != NULL)
+        return -EEXIST;
+    int r = reserve(jobs, 1);
+    if (r < 0)
+        return r;
+    uint32_t slot = slab_take(&jobs->slab);
+    struct job *job = job_at(jobs, slot);
+    r = job_init(job, jobs->traits, kept->spec);
+    if (r == 0)
+        r = job_take_up(job, kept->life, done);
+    if (r < 0) {
+        job_clear(job);
+        slab_give(&jobs->slab, slot);
+        return r;
+    }
+    job->slot = slot;
+    job->id = kept->id;
+    job->owner = kept->owner;
+    job->source = (uint8_t)kept->source;
+    jobs->next_id = kept->id + 1;
+    names_put(jobs->names, job);
+    list_append(jobs, &jobs->by_id, slot);
+    jobs->counts.listed++;
+    jobs->counts.ever += !job_ended(job);
+    jobs->foreground_ever += !job_ended(job) && !job_background(job);
+    account(jobs, job, 1);
+    settle(jobs, job, now);
+    *out = job;
+    return 0;
+}
+
+uint64_t jobs_next_id(const struct jobs *jobs)
+{
+    return jobs->next_id;
+}
+
+void jobs_begin_ids_at(struct jobs *jobs, uint64_t id)
+{
+    jobs->next_id = MAX(jobs->next_id, id);
+}
+
 struct job *jobs_find(const struct jobs *jobs, const char *name)
 {
     return names_get(jobs->names, name);

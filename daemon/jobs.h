@@ -68,6 +68,25 @@ struct jobs_add {
  */
 int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct job **jobs_out, size_t *failed);
 
+/* A job of an earlier process. */
+struct jobs_kept {
+    const struct job_spec *spec; // with its name
+    const struct job_life *life;
+    uint64_t id; // in their order: larger than any before
+    uid_t owner;
+    enum job_source source;
+};
+
+/*
+ * Take up a job where it was, without an event: see job_take_up(). 0 with *out; -EEXIST: its name or id is taken;
+ * -ENOMEM. Bounds do not hold for it.
+ */
+int jobs_take_up(struct jobs *jobs, const struct jobs_kept *kept, int64_t done, int64_t now, struct job **out);
+
+/* The id that the next job gets; it can be made larger. */
+uint64_t jobs_next_id(const struct jobs *jobs);
+void jobs_begin_ids_at(struct jobs *jobs, uint64_t id);
+
 /* By exact name; NULL when there is none. */
 struct job *jobs_find(const struct jobs *jobs, const char *name);
 

@@ -23,6 +23,7 @@ TAILQ_HEAD(waiters, waiter);
 struct methods {
     struct jobs *jobs;
     const struct loop *loop;
+    const struct durable *durable; // NULL: nothing is kept
     struct control *control;
     struct methods_hooks hooks;
     struct streams *streams;
@@ -138,6 +139,15 @@ static bool may_take_name(const struct methods *m, const struct request *rq, con
     return !job_ended(holder) && !request_flag(rq, "replace");
 }
 
+static bool any_kept(struct job **jobs, size_t n)
+{
+    bool kept = false;
+
+    for (size_t i = 0; i < n; i++)
+        kept |= !job_transient(jobs[i]);
+    return kept;
+}
+
 /* `added`: how many of the n jobs are new. */
 static void reply_added(struct methods *m, const struct request *rq, struct job **jobs, size_t n, uint64_t added)
 {
@@ -150,7 +160,18 @@ static void reply_added(struct methods *m, const struct request *rq, struct job 
         wire_job(&e, jobs[i], &clock);
     emit_close(&e, ']');
     emit_int(&e, "added", (int64_t)added);
-    reply(rq, &e);
+    // One that is there already may have been added just now, and not be on the disk yet.
+    const uint64_t sequence = any_kept(jobs, n) ? durable_sequence_so_far(m->durable) : 0;
+    reply_when_durable(rq, &e, m->durable, sequence, durable_in_force(m->durable));
+}
+
+static bool any_to_keep(const struct job_spec *specs, size_t n)
+{
+    bool keep = false;
+
+    for (size_t i = 0; i < n; i++)
+        keep |= !specs[i].transient;
+    return keep;
 }
 
 static void add_specs(struct methods *m, const struct request *rq, struct job_spec *specs, size_t n)
@@ -197,7 +218,9 @@ static void add(struct methods *m, const struct request *rq)
             r = -EPERM;
         }
     }
-    if (r == 0)
+    if (r == 0 && durable_degraded(m->durable) != NULL && any_to_keep(specs, n))
+        reply_not_durable(rq, durable_degraded(m->durable), false);
+    else if (r == 0)
         add_specs(m, rq, specs, n);
     else if (r == -ENOMEM)
         reply_no_memory(rq);
@@ -335,6 +358,8 @@ static void put_daemon(struct emit *e, const struct methods *m, const struct wir
     emit_text(e, "logTarget", daemon.log_target);
     wire_text(e, "configuration", daemon.configuration);
     wire_text(e, "socket", control_path(m->control));
+    wire_text(e, "stateFile", durable_path(m->durable));
+    wire_text(e, "degraded", durable_degraded(m->durable));
     emit_bool(e, "exitWhenDone", daemon.exit_when_done);
     put_lateness(e, daemon.lateness);
     emit_int(e, "suppressed", (int64_t)daemon.suppressed);
@@ -691,17 +716,19 @@ char *methods_refusal(uint32_t max_connections_uid, size_t *len)
     return e.text;
 }
 
-struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const struct methods_hooks *hooks)
+struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const struct durable *durable,
+                            const struct methods_hooks *hooks)
 {
     struct methods *m = calloc(1, sizeof *m);
     if (m == NULL)
         return NULL;
     m->jobs = jobs;
     m->loop = loop;
+    m->durable = durable;
     m->hooks = *hooks;
     TAILQ_INIT(&m->waiting);
     TAILQ_INIT(&m->attended);
-    m->streams = streams_new(jobs, loop);
+    m->streams = streams_new(jobs, loop, durable);
     if (m->streams == NULL) {
         methods_free(m);
         return NULL;

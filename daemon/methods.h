@@ -8,6 +8,7 @@
 #define TWISTY_METHODS_H
 
 #include "control.h"
+#include "durable.h"
 #include "jobs.h"
 #include "lateness.h"
 #include "loop.h"
@@ -36,8 +37,9 @@ struct methods_hooks {
     void *ctx;
 };
 
-/* The jobs and the loop are borrowed. NULL when there is no memory. */
-struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const struct methods_hooks *hooks);
+/* The jobs, the loop and what keeps jobs, if anything does, are borrowed. NULL when there is no memory. */
+struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const struct durable *durable,
+                            const struct methods_hooks *hooks);
 void methods_free(struct methods *m);
 
 /* The control socket whose messages these are; borrowed. */

@@ -103,7 +103,7 @@ static int check_spec(struct reload_plan *plan, const struct jobs *jobs, const s
         return 0;
     }
     plan->other = job;
-    return job->source == SOURCE_CONFIG ? 0 : -EEXIST;
+    return job->source == SOURCE_CONFIG || plan->first ? 0 : -EEXIST;
 }
 
 /* The job that goes with its section; NULL when it has gone, or another has its name. */
@@ -251,6 +251,7 @@ int reload_describe(const struct reload_plan *plan, const struct daemon_settings
         {in_force->log_target != wanted->log_target, "log-target"},
         {in_force->backend != wanted->backend, "backend"},
         {in_force->clock != wanted->clock, "clock"},
+        {strcmp(in_force->state, wanted->state) != 0, "state"},
     };
 
     out->n_added = plan->n_added;

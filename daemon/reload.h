@@ -33,6 +33,7 @@ struct reload_plan {
     struct digest_reader reader; // in the removed
     size_t more;                 // jobs that take no live one's place
     size_t leaving;              // live jobs that are going to be removed
+    bool first;                  // of a start: jobs that came back from before give way
     const struct job *other;     // on -EEXIST: the job that a user added under a name that is needed
 };
 

@@ -136,6 +136,7 @@ int reloader_start(struct reloader *r, struct config *config, int64_t now)
 
     r->config = config;
     error = reload_compare(&r->digest, config, &r->plan);
+    r->plan.first = true;
     if (error == 0)
         do
             error = reload_step(&r->plan, r->jobs, geteuid(), now);

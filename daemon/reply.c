@@ -37,6 +37,48 @@ void reply(const struct request *rq, struct emit *message)
     conn_done(rq->conn);
 }
 
+static void emit_not_durable(struct emit *e, const char *reason, bool in_force)
+{
+    varlink_begin_error(e, TWISTY_INTERFACE ".NotDurable");
+    emit_text(e, "reason", reason);
+    emit_bool(e, "inForce", in_force);
+}
+
+void reply_not_durable(const struct request *rq, const char *reason, bool in_force)
+{
+    struct emit e = {0};
+
+    emit_not_durable(&e, reason, in_force);
+    reply(rq, &e);
+}
+
+char *reply_not_durable_message(const char *reason, bool in_force, size_t *len)
+{
+    struct emit e = {0};
+
+    emit_not_durable(&e, reason, in_force);
+    varlink_end(&e, false);
+    if (e.failed)
+        emit_free(&e);
+    *len = e.len;
+    return e.text;
+}
+
+void reply_when_durable(const struct request *rq, struct emit *message, const struct durable *durable,
+                        uint64_t sequence, bool in_force)
+{
+    const char *reason = durable_degraded(durable);
+
+    if (sequence > 0 && reason != NULL) {
+        emit_free(message);
+        reply_not_durable(rq, reason, in_force);
+        return;
+    }
+    if (!is_oneway(rq))
+        conn_hold(rq->conn, sequence, in_force);
+    reply(rq, message);
+}
+
 void reply_error(const struct request *rq, const char *error, const char *key, const char *text)
 {
     struct emit e = {0};

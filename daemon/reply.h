@@ -8,6 +8,7 @@
 #define TWISTY_REPLY_H
 
 #include "control.h"
+#include "durable.h"
 #include "loop.h"
 #include "varlink.h"
 #include "wire.h"
@@ -29,6 +30,19 @@ bool request_flag(const struct request *rq, const char *name);
  * calls get none.
  */
 void reply(const struct request *rq, struct emit *message);
+
+/*
+ * The same for a reply that tells of a change: it goes out when all up to this sequence number is on the disk (0: now).
+ * If that fails, or nothing can be kept for now, it is NotDurable instead; in_force: the change is made nevertheless.
+ */
+void reply_when_durable(const struct request *rq, struct emit *message, const struct durable *durable,
+                        uint64_t sequence, bool in_force);
+
+/* NotDurable: `reason` is why a change cannot be kept. */
+void reply_not_durable(const struct request *rq, const char *reason, bool in_force);
+
+/* The message of that, NUL included: malloc'd, NULL when there is no memory. */
+char *reply_not_durable_message(const char *reason, bool in_force, size_t *len);
 
 /* An error with one parameter, a text; NULL for the key: with none. */
 void reply_error(const struct request *rq, const char *error, const char *key, const char *text);

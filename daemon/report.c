@@ -15,6 +15,9 @@
 /* Kept ticks that are written in one call. */
 #define FLUSH_BATCH 256
 
+/* A finish that is later than this says so. */
+#define LATE_MIN NSEC_PER_SEC
+
 /* A reason for the log, escaped. Longer ones are cut, so that a message behind it always has room. */
 #define REASON_MAX 512
 
@@ -30,6 +33,7 @@ const struct report_event report_events[REPORT_EVENTS] = {
     [EVENT_RESET] = {"reset", "7433816da70449a595aa662288dd2764"},
     [EVENT_FAILED] = {"failed", "f1acb858ba424941bea6533e69cb28b5"},
     {"ready", "cbf5130ab07345579629225ae52d5a78"},
+    {"state", "5bd2f1a64c7e4c0e9d3c8f1b7a90e2d4"},
     {"reload", "8828db013eca4cf2883e759a4550e66e"},
     {"exit", "44d0a1f2870e45ff836e624f8a6deda1"},
 };
@@ -163,6 +167,8 @@ static void add_details(struct line *line, const struct job *job, const struct j
         add_count(line, job);
         add_number(line, " missed=", ev->missed);
         add_elapsed(line, job, ev);
+        if (ev->at - ev->due >= LATE_MIN)
+            add_span(line, " late=", (ev->at - ev->due) / NSEC_PER_MSEC * NSEC_PER_MSEC);
         break;
     case EVENT_STOP:
     case EVENT_FAILED:

@@ -19,7 +19,7 @@ struct report_event {
     const char *message_id; // on the journal
 };
 
-#define REPORT_EVENTS 12
+#define REPORT_EVENTS 13
 
 extern const struct report_event report_events[REPORT_EVENTS];
 
@@ -43,8 +43,8 @@ void report_job(struct report *r, struct job *job, const struct job_event *ev);
 void report_forget(struct report *r, struct job *job);
 
 /*
- * The daemon's own lines: "ready", "reload", "exit" and what it has to say at `priority`. Always kept. What comes from
- * outside cannot break the line; within quotes it is for the caller to text_escape().
+ * The daemon's own lines: "ready", "state", "reload", "exit" and what it has to say at `priority`. Always kept. What
+ * comes from outside cannot break the line; within quotes it is for the caller to text_escape().
  */
 void report_daemon(struct report *r, int priority, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -1,5 +1,6 @@
 #include "spec.h"
 
+#include "line.h"
 #include "text.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@ const struct spec_key_info spec_keys[KEY_COUNT_OF_KEYS] = {
     [KEY_MISSED] = {"missed", "missed", "coalesce|delay|burst", SPEC_STRING, true},
     [KEY_IMMEDIATE] = {"immediate", "immediate", "yes|no", SPEC_BOOLEAN, true},
     [KEY_BACKGROUND] = {"background", "background", "yes|no", SPEC_BOOLEAN, true},
+    [KEY_TRANSIENT] = {"transient", "transient", "yes|no", SPEC_BOOLEAN, true},
     [KEY_REPORT] = {"report", "report", "all|none|every N|every SPAN", SPEC_STRING, true},
     [KEY_MESSAGE] = {"message", "message", "TEXT", SPEC_STRING, true},
 };
@@ -207,6 +209,9 @@ int spec_draft_set(struct spec_draft *draft, enum spec_key key, const char *valu
     case KEY_BACKGROUND:
         r = bool_parse(value, &spec->background, &why);
         break;
+    case KEY_TRANSIENT:
+        r = bool_parse(value, &spec->transient, &why);
+        break;
     case KEY_REPORT:
         r = parse_report(value, &spec->report, &why);
         break;
@@ -370,6 +375,8 @@ static void merge_options(const struct spec_draft *draft, const struct spec_draf
         out->immediate = said->immediate;
     if ((said = said_by(draft, defaults, KEY_BACKGROUND)) != NULL)
         out->background = said->background;
+    if ((said = said_by(draft, defaults, KEY_TRANSIENT)) != NULL)
+        out->transient = said->transient;
     if ((said = said_by(draft, defaults, KEY_REPORT)) != NULL)
         out->report = said->report;
 }
@@ -437,17 +444,12 @@ static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
 uint64_t spec_print(const struct job_spec *spec)
 {
     const uint64_t numbers[] = {
-        spec->rate.ns,
-        spec->rate.ticks,
-        spec->count,
-        (uint64_t)spec->delay,
-        spec->report.when,
-        (uint64_t)spec->report.every,
-        spec->kind,
-        spec->missed,
-        spec->immediate,
-        spec->background,
-        spec->message != NULL,
+        spec->rate.ns,     spec->rate.ticks,
+        spec->count,       (uint64_t)spec->delay,
+        spec->report.when, (uint64_t)spec->report.every,
+        spec->kind,        spec->missed,
+        spec->immediate,   spec->background,
+        spec->transient,   spec->message != NULL,
     };
     uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), numbers, sizeof numbers);
 
@@ -459,5 +461,90 @@ bool spec_equal(const struct job_spec *a, const struct job_spec *b)
     return same_text(a->name, b->name) && same_text(a->message, b->message) && a->rate.ns == b->rate.ns &&
            a->rate.ticks == b->rate.ticks && a->count == b->count && a->delay == b->delay &&
            a->report.when == b->report.when && a->report.every == b->report.every && a->kind == b->kind &&
-           a->missed == b->missed && a->immediate == b->immediate && a->background == b->background;
+           a->missed == b->missed && a->immediate == b->immediate && a->background == b->background &&
+           a->transient == b->transient;
+}
+
+/* The value of a key as spec_draft_set() takes it; NULL when it is what is built in, or the kind has none. */
+static const char *value_of(const struct job_spec *spec, enum spec_key key, char *buf, size_t size)
+{
+    bool ticks = spec->kind != JOB_ONCE;
+
+    switch (key) {
+    case KEY_KIND:
+        return job_kind_name(spec->kind);
+    case KEY_COUNT:
+        snprintf(buf, size, "%llu", (unsigned long long)spec->count);
+        return ticks && spec->count != COUNT_FOREVER ? buf : NULL;
+    case KEY_RATE:
+        return ticks ? rate_format(spec->rate, buf, size) : NULL;
+    case KEY_DELAY:
+        return spec->delay > 0 ? span_format(spec->delay, buf, size) : NULL;
+    case KEY_MISSED:
+        return spec->missed != MISSED_COALESCE ? missed_policy_name(spec->missed) : NULL;
+    case KEY_IMMEDIATE:
+        return spec->kind == JOB_LOOP && !spec->immediate ? "no" : NULL;
+    case KEY_BACKGROUND:
+        return spec->background ? "yes" : NULL;
+    case KEY_TRANSIENT:
+        return spec->transient ? "yes" : NULL;
+    case KEY_REPORT:
+        return spec->report.when != REPORT_ALL ? report_rule_format(spec->report, buf, size) : NULL;
+    case KEY_MESSAGE:
+        return spec->message;
+    case KEY_NAME:
+    case KEY_INTERVAL: // the rate says it
+    case KEY_COUNT_OF_KEYS:
+        break;
+    }
+    return NULL;
+}
+
+char *spec_format(const struct job_spec *spec, char *buf, size_t size)
+{
+    char text[QUANTITY_TEXT_MAX + sizeof "every "];
+    struct line line = line_begin(buf, size);
+
+    for (unsigned key = 0; key < KEY_COUNT_OF_KEYS; key++) {
+        const char *value = value_of(spec, (enum spec_key)key, text, sizeof text);
+        if (value == NULL)
+            continue;
+        line_text(&line, spec_keys[key].ini);
+        line_text(&line, "=");
+        line_text(&line, value);
+        line_text(&line, "\n");
+    }
+    return buf;
+}
+
+static int parse_line(struct spec_draft *draft, char *line, struct spec_error *err)
+{
+    char *equals = strchr(line, '=');
+
+    if (equals == NULL)
+        return refuse(err, KEY_NAME, -EINVAL, "a line has no '='");
+    *equals = '\0';
+    for (unsigned key = 0; key < KEY_COUNT_OF_KEYS; key++)
+        if (strcmp(spec_keys[key].ini, line) == 0)
+            return spec_draft_set(draft, (enum spec_key)key, equals + 1, err);
+    return refuse(err, KEY_NAME, -EINVAL, "a line has an unknown key");
+}
+
+int spec_parse(const char *text, struct job_spec *out, struct spec_error *err)
+{
+    char copy[SPEC_TEXT_MAX], *rest = copy, *line;
+    struct spec_draft draft = {0};
+    size_t len = strlen(text);
+    int r = 0;
+
+    if (len >= sizeof copy)
+        return refuse(err, KEY_NAME, -EINVAL, "it is too long");
+    memcpy(copy, text, len + 1);
+    while (r == 0 && (line = strsep(&rest, "\n")) != NULL)
+        if (line[0] != '\0')
+            r = parse_line(&draft, line, err);
+    if (r == 0)
+        r = spec_from_draft(&draft, NULL, out, err);
+    spec_draft_clear(&draft);
+    return r;
 }

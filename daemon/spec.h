@@ -52,6 +52,7 @@ struct job_spec {
     enum missed_policy missed;
     bool immediate;
     bool background;
+    bool transient; // not kept over a restart
 };
 
 enum spec_key {
@@ -64,6 +65,7 @@ enum spec_key {
     KEY_MISSED,
     KEY_IMMEDIATE,
     KEY_BACKGROUND,
+    KEY_TRANSIENT,
     KEY_REPORT,
     KEY_MESSAGE,
     KEY_COUNT_OF_KEYS,
@@ -120,6 +122,18 @@ size_t spec_check(const struct spec_draft *draft, const struct spec_draft *defau
 /* Make the spec of a draft and its defaults. Copies what it keeps. 0; -EINVAL with its first mistake; -ENOMEM. */
 int spec_from_draft(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out,
                     struct spec_error *err);
+
+/* Enough for every spec_format(). */
+#define SPEC_TEXT_MAX 1024
+
+/*
+ * All of the spec but its name as text: a line "key=value" for each key that is not what is built in. What
+ * spec_parse() makes of it is equal, but for the name. Returns buf.
+ */
+char *spec_format(const struct job_spec *spec, char *buf, size_t size);
+
+/* 0; -EINVAL with what is wrong; -ENOMEM. */
+int spec_parse(const char *text, struct job_spec *out, struct spec_error *err);
 
 /* Would the two make the same job, name included? */
 bool spec_equal(const struct job_spec *a, const struct job_spec *b);

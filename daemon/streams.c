@@ -16,6 +16,7 @@ struct stream {
     struct varlink_call call;        // only its flags
     struct emit reply;               // of a walk: the slice that is being made
     json_t *match;                   // what it watches; NULL: everything
+    uint64_t sequence;               // of what the walk has changed last and is to be kept; 0: nothing
     uint64_t lost;                   // events that did not fit
     LIST_ENTRY(stream) link;         // streams::watchers, when it watches
     TAILQ_ENTRY(stream) orphan_link; // streams::orphans, when the caller has gone
@@ -24,6 +25,7 @@ struct stream {
 struct streams {
     struct jobs *jobs;
     const struct loop *loop;
+    const struct durable *durable; // NULL: nothing is kept
     LIST_HEAD(watchers, stream) watchers;
     TAILQ_HEAD(orphans, stream) orphans; // in the order in which they were left
     unsigned n_orphans;
@@ -101,12 +103,21 @@ static void begin_slice(struct stream *st)
     emit_open(&st->reply, "jobs", '[');
 }
 
-static void send_slice(struct stream *st, bool continues)
+static void send_slice(struct stream *st)
 {
     if (is_oneway(st))
         return;
     emit_close(&st->reply, ']');
-    reply_part(st->conn, &st->reply, continues);
+    reply_part(st->conn, &st->reply, true);
+}
+
+/* The last slice goes out when all that the walk has changed is on the disk. */
+static void send_last(const struct streams *s, struct stream *st)
+{
+    const struct request rq = request_of(st);
+
+    emit_close(&st->reply, ']');
+    reply_when_durable(&rq, &st->reply, s->durable, st->sequence, true);
 }
 
 /* One slice; the rest when the connection has room, and the loop has seen to its other events. */
@@ -121,16 +132,17 @@ static void walk_on(struct streams *s, struct stream *st)
     if (st->reply.len == 0)
         begin_slice(st);
     int r = walk_step(st->walk, &clock, is_oneway(st) ? NULL : &st->reply, &error);
+    if (durable_sequence(s->durable) > 0)
+        st->sequence = durable_sequence(s->durable);
     switch (r) {
     case WALK_SLICE:
-        send_slice(st, true);
+        send_slice(st);
         // fall through
     case WALK_AGAIN:
         conn_again(conn);
         return;
     case WALK_DONE:
-        send_slice(st, false);
-        conn_done(conn);
+        send_last(s, st);
         break;
     default:
         reply_walk_error(s, st, r, &error);
@@ -339,13 +351,14 @@ void streams_work(struct streams *s)
     stream_free(st);
 }
 
-struct streams *streams_new(struct jobs *jobs, const struct loop *loop)
+struct streams *streams_new(struct jobs *jobs, const struct loop *loop, const struct durable *durable)
 {
     struct streams *s = calloc(1, sizeof *s);
     if (s == NULL)
         return NULL;
     s->jobs = jobs;
     s->loop = loop;
+    s->durable = durable;
     LIST_INIT(&s->watchers);
     TAILQ_INIT(&s->orphans);
     return s;

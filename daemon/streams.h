@@ -14,8 +14,8 @@
 
 struct streams;
 
-/* The jobs and the loop are borrowed. NULL when there is no memory. */
-struct streams *streams_new(struct jobs *jobs, const struct loop *loop);
+/* The jobs, the loop and what keeps jobs, if anything does, are borrowed. NULL when there is no memory. */
+struct streams *streams_new(struct jobs *jobs, const struct loop *loop, const struct durable *durable);
 
 /* Before the jobs: walks stand in them. */
 void streams_free(struct streams *s);

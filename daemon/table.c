@@ -1,5 +1,7 @@
 #include "table.h"
 
+#include "siphash.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,48 +103,7 @@ uint32_t table_next(const struct table *t, uint32_t thing)
     return find(t, t->nodes[thing].next, t->nodes[thing].hash);
 }
 
-static uint64_t rotate(uint64_t x, unsigned bits)
-{
-    return x << bits | x >> (64 - bits);
-}
-
-static void sip_rounds(uint64_t v[4], int n)
-{
-    while (n-- > 0) {
-        v[0] += v[1], v[1] = rotate(v[1], 13) ^ v[0], v[0] = rotate(v[0], 32);
-        v[2] += v[3], v[3] = rotate(v[3], 16) ^ v[2];
-        v[0] += v[3], v[3] = rotate(v[3], 21) ^ v[0];
-        v[2] += v[1], v[1] = rotate(v[1], 17) ^ v[2], v[2] = rotate(v[2], 32);
-    }
-}
-
-static void sip_word(uint64_t v[4], uint64_t word)
-{
-    v[3] ^= word;
-    sip_rounds(v, 2);
-    v[0] ^= word;
-}
-
 uint32_t table_hash(const uint64_t seed[2], const void *bytes, size_t len)
 {
-    uint64_t v[4] = {
-        seed[0] ^ UINT64_C(0x736f6d6570736575),
-        seed[1] ^ UINT64_C(0x646f72616e646f6d),
-        seed[0] ^ UINT64_C(0x6c7967656e657261),
-        seed[1] ^ UINT64_C(0x7465646279746573),
-    };
-    const unsigned char *p = bytes;
-    uint64_t last = (uint64_t)len << 56;
-
-    for (; len >= 8; len -= 8, p += 8) {
-        uint64_t word;
-        memcpy(&word, p, 8);
-        sip_word(v, word);
-    }
-    for (size_t i = 0; i < len; i++)
-        last |= (uint64_t)p[i] << (8 * i);
-    sip_word(v, last);
-    v[2] ^= 0xff;
-    sip_rounds(v, 4);
-    return (uint32_t)(v[0] ^ v[1] ^ v[2] ^ v[3]);
+    return (uint32_t)siphash(seed, bytes, len);
 }

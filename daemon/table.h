@@ -48,8 +48,8 @@ uint32_t table_first(const struct table *t, uint32_t hash);
 uint32_t table_next(const struct table *t, uint32_t thing);
 
 /*
- * The hash of `len` bytes: SipHash-2-4 with a secret seed (Aumasson and Bernstein, "SipHash: a fast short-input PRF"),
- * for keys that come from users: nobody can choose keys that all fall into one bucket.
+ * The hash of `len` bytes, with a secret seed, for keys that come from users: nobody can choose keys that all fall into
+ * one bucket.
  */
 uint32_t table_hash(const uint64_t seed[2], const void *bytes, size_t len);
 

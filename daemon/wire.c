@@ -65,6 +65,7 @@ static void put_spec(struct emit *e, const struct job_spec *spec)
     emit_text(e, "missedPolicy", missed_policy_name(spec->missed));
     emit_bool(e, "immediate", spec->immediate);
     emit_bool(e, "background", spec->background);
+    emit_bool(e, "transient", spec->transient);
     emit_text(e, "report", report_rule_format(spec->report, text, sizeof text));
     emit_text(e, "message", spec->message);
 }

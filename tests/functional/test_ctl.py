@@ -135,7 +135,8 @@ def a_job(name="tea", **changes):
     job = {
         "id": 1, "name": name, "kind": "countdown", "state": "running", "count": 5, "left": 5, "ticks": 0, "missed": 0,
         "rate": "0.5/s", "interval": "2s", "delay": "0s", "intervalNsec": 2_000_000_000, "delayNsec": 0,
-        "missedPolicy": "coalesce", "immediate": True, "background": False, "report": "all", "message": None,
+        "missedPolicy": "coalesce", "immediate": True, "background": False, "transient": False, "report": "all",
+        "message": None,
         "source": "control", "owner": 0, "startUsec": 1_700_000_000_000_000, "elapsedNsec": 0,
         "nextUsec": 1_700_000_000_000_000, "nextNsec": 0, "reason": None,
     }
@@ -418,7 +419,7 @@ def test_show_tells_all(fake):
     assert (status, err) == (0, "")
     assert dict(line.split(None, 1) for line in out.splitlines()) == {
         "name": "tea", "id": "7", "kind": "countdown", "state": "running", "count": "5", "left": "3", "ticks": "2",
-        "missed": "1 (coalesce)", "rate": "0.5/s", "interval": "2s", "delay": "0s", "background": "no",
+        "missed": "1 (coalesce)", "rate": "0.5/s", "interval": "2s", "delay": "0s", "background": "no", "transient": "no",
         "report": "all", "message": "hot water", "source": "control",
         "owner": owner(),
         "started": "2023-11-14 22:13:20", "elapsed": "3s", "next": "in 1.5s, at 2023-11-14 22:13:21"}
@@ -542,6 +543,7 @@ def test_status(fake):
 twistyd 0.1.0, pid 4711, up 3min 20s
 socket      /run/twisty/control.sock
 config      none
+state       none
 backend     epoll
 clock       monotonic
 log         journal, 3 ticks suppressed, 4 lines lost
@@ -740,8 +742,10 @@ def test_watch_tells_when_the_daemon_dies(fake):
      "limit: max-jobs: at most 1000; remove some with 'twistyctl rm', or see twistyd.conf(5)"),
     (error("LimitReached", limit="max-connections", value=256), 1,
      "limit: max-connections: at most 256 of a user; see twistyd.conf(5)"),
-    (error("NotDurable", reason="disk full"), 1,
-     'the daemon refused: io.twisty.Control.NotDurable {"reason":"disk full"}'),
+    (error("NotDurable", reason="disk full", inForce=False), 1,
+     "not done, since it could not be kept over a restart: disk full; see twistyctl status, or add --transient"),
+    (error("NotDurable", reason="disk full", inForce=True), 1,
+     "done, but a restart now would undo it, since it cannot be kept: disk full"),
     ({"error": CONTROL + "Strange"}, 1, "the daemon refused: io.twisty.Control.Strange "),
     (error("org.varlink.service.MethodNotFound", method="Stop"), 1,
      "the daemon has no method Stop; is it older than this twistyctl 0.1.0?"),
@@ -878,7 +882,7 @@ def test_help_of_each_verb(verb):
 
 def test_help_shows_how_to_say_no():
     _, out, _ = run("add", "--help")
-    for switch in ("immediate", "background"):
+    for switch in ("immediate", "background", "transient"):
         assert f"--{switch} [yes|no] " in out and f"--no-{switch} " in out
 
 
@@ -927,7 +931,7 @@ def bash_completes(fake, line):
     ("add loop --missed=d", ["delay"]),
     ("add loop --missed=", ["coalesce", "delay", "burst"]),
     ("add loop --immediate ", ["yes", "no", "countdown", "loop", "once"]),
-    ("add loop --no", ["--no-immediate", "--no-background"]),
+    ("add loop --no", ["--no-immediate", "--no-background", "--no-transient"]),
     ("add loop --report ", ["all", "none"]),
     ("add loop --rate ", []),
     ("list --state ", ["waiting", "running", "paused", "finished", "stopped", "failed"]),

@@ -13,9 +13,12 @@ LEVELS = [
     ["reload"],
     ["streams"],
     ["reply", "walk"],
+    ["durable"],
     ["control", "jobs", "loop", "worker"],
     ["names"],
-    ["report", "conf_files", "wire", "listener"],
+    ["report", "conf_files", "wire", "listener", "store"],
+    ["database"],
+    ["changes", "statefile"],
     ["job"],
     ["traits"],
     ["sink", "service"],
@@ -25,7 +28,8 @@ LEVELS = [
     ["spec"],
     ["sched", "varlink", "quantity", "watch", "gather", "digest"],
     ["emit"],
-    ["text", "line", "trie", "slab", "table", "lateness", "init"],
+    ["trie", "slab", "table", "lateness", "stamp", "init"],
+    ["text", "line", "siphash"],
 ]
 ORDER = {name: i for i, level in enumerate(LEVELS) for name in level}
 
@@ -34,6 +38,7 @@ LIBRARIES = {
     r"event2/": {"loop.c", "watch.c", "control.c"},
     r"systemd/": {"service.c"},
     r"ini\.h": {"conf_text.c"},
+    r"sqlite3\.h": {"database.c"},
     r"jansson\.h": {"varlink.h", "wire.h", "fields.h", "output.h", "skim.c"},
 }
 SHARED_WITH_CTL = {"conf_files.h", "emit.h", "quantity.h", "text.h", "spec.h", "varlink.h"}

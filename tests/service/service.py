@@ -32,6 +32,7 @@ class Service:
         for drop_in in m.path(CONFIG + ".d").glob("*.conf"):
             drop_in.unlink()
         m.write(CONFIG, "")
+        m.shell("rm -rf /var/lib/twisty")
         m.shell("systemctl daemon-reload; systemctl reset-failed twistyd.service twistyd.socket || :;"
                 "systemctl start twistyd.socket")
 

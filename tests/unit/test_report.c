@@ -267,7 +267,7 @@ static void steering_lines(void **state)
     expect_line(f, "start job=late id=2 kind=countdown count=2 rate=1/s interval=1s source=config");
     expect_line(f, "missed job=late id=2 left=0 count=2 missed=2");
     expect_priority(f, "4");
-    expect_line(f, "finish job=late id=2 count=2 missed=2 elapsed=1min");
+    expect_line(f, "finish job=late id=2 count=2 missed=2 elapsed=1min late=58s");
     clear(f, &job);
 }
 

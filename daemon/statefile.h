@@ -1,0 +1,48 @@
+/*
+ * statefile - the state file as a file: where it is, whose, locked, and how one takes the place of another.
+ *
+ * A new file is made whole under another name before it gets this one, so that what has the name is never half made;
+ * and a damaged one is renamed, never written to. Beside PATH there may be for a moment PATH.new, which is being made,
+ * and PATH.saved, which is whole and shall become PATH: whoever opens PATH next sees to that first.
+ */
+#ifndef TWISTY_STATEFILE_H
+#define TWISTY_STATEFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct statefile {
+    char *path;     // owned; its directory's links are resolved
+    char *path_new; // owned
+    char *path_saved;
+    int dir_fd;      // its directory; locked until statefile_settled()
+    int fd;          // of PATH, locked; -1: there is none
+    int unwritable;  // why PATH can only be read: a negative errno; else 0
+    char aside[512]; // the name that a file was given which statefile_open() or statefile_replace() put aside
+};
+
+/*
+ * Find and lock the file. 0; -ENOENT: there is none; -EADDRINUSE: another daemon has it; -EPERM: a link, or somebody
+ * else's; or another negative errno. On error `why` has a line that says what is wrong and what to do. Whatever is
+ * returned, statefile_close() it.
+ */
+int statefile_open(struct statefile *f, const char *path, char *why, size_t size);
+
+void statefile_close(struct statefile *f);
+
+/* Open PATH, which is there now, and lock it. As statefile_open(). */
+int statefile_lock(struct statefile *f, char *why, size_t size);
+
+/* Opening is over: others may open files in this directory again. */
+void statefile_settled(struct statefile *f);
+
+/* Remove what is left of a PATH.new. */
+void statefile_discard_new(const struct statefile *f);
+
+/*
+ * PATH.new is whole, and no program has it open: let it become PATH. A file that is there is put aside. 0 or negative
+ * errno.
+ */
+int statefile_replace(struct statefile *f);
+
+#endif

@@ -1,0 +1,201 @@
+"""Jobs that come back: after a clean end, a kill, with their schedule, and nothing told twice."""
+
+import re
+import time
+
+import pytest
+
+from state import HOUR, Kept, schedule
+
+
+@pytest.fixture
+def kept(daemon, directory):
+    return Kept(daemon, directory)
+
+
+def end(d, how):
+    if how == "killed":
+        d.kill()
+    else:
+        d.signal(15)
+        assert d.wait_exit() == 0
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_jobs_come_back(kept, how):
+    d = kept.start()
+    specs = [
+        {"kind": "countdown", "name": "a", "count": 1000, "rate": "1/7s", "missed": "delay", "delay": "1h"},
+        {"kind": "loop", "name": "x" * 40, "interval": "333333333ns", "count": 10**9, "missed": "burst",
+         "immediate": False, "background": True, "report": "every 1h", "message": 'grün = "q" \\ n'},
+        {"kind": "once", "delay": "2h", "report": "none"},
+        {**HOUR, "name": "gone"},
+        {**HOUR, "name": "passing", "transient": True},
+        {**HOUR, "name": "ended"},
+    ]
+    d.add(*specs)
+    d.call("Remove", {"match": ["gone"]})
+    d.call("Stop", {"match": ["ended"]})
+    before = d.list(all=True)
+    end(d, how)
+    d = kept.start()
+    after = d.list(all=True)
+    assert {n: schedule(j) for n, j in after.items()} == {
+        n: schedule(j) for n, j in before.items() if n != "passing"}
+    assert after["ended"]["state"] == "stopped" and after["ended"]["elapsedNsec"] == before["ended"]["elapsedNsec"]
+    assert d.lines("^ready ")[0].fields["restored"] == "3" and not d.lines("^start ")
+    assert abs(after["a"]["startUsec"] - before["a"]["startUsec"]) < 2000
+    (new,) = d.add(HOUR)
+    assert new["id"] == 7, "ids go on"
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_restart_of_nothing_gives_no_id_twice(kept, how):
+    d = kept.start()
+    d.add(HOUR, HOUR)
+    d.call("Remove", {"match": ["loop-*"]})
+    end(d, how)
+    d = kept.start()
+    assert d.add(HOUR)[0]["name"] == "loop-3"
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("missed", ["coalesce", "delay", "burst"])
+def test_no_tick_is_given_twice_or_lost(kept, missed, how):
+    """The grid goes on; what passed meanwhile is missed as the policy says."""
+    d = kept.start()
+    d.add({"kind": "loop", "interval": "100ms", "name": "beat", "count": 30, "missed": missed})
+    d.wait_for("^tick job=beat", count=5)
+    end(d, how)
+    given = len(d.lines("^tick job=beat"))
+    time.sleep(0.35)
+    d = kept.start()
+    d.wait_for("^finish job=beat")
+    ticks = [int(line.fields["tick"]) for line in d.lines("^tick job=beat")]
+    missing = [line.number("missed") for line in d.lines("^tick job=beat")]
+    lost = sum(missing)
+    if missed == "burst":
+        assert lost == 0
+    else:
+        assert missing[0] >= 2  # of three that passed, the last is a tick
+    assert ticks[0] == given + 1 + (missing[0] if missed == "coalesce" else 0)
+    assert ticks[-1] == 30 and len(set(ticks)) == len(ticks)
+    assert given + len(ticks) == (30 - lost if missed == "coalesce" else 30)
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_what_is_paused_stays_so(kept, how):
+    d = kept.start()
+    d.add({"kind": "countdown", "count": 9, "interval": "10s", "name": "p"})
+    d.call("Pause", {"match": ["p"]})
+    rest = d.list()["p"]["nextNsec"]
+    end(d, how)
+    d = kept.start()
+    job = d.list()["p"]
+    assert (job["state"], job["left"], job["nextNsec"]) == ("paused", 9, rest)
+    (job,) = d.call("Resume", {"match": ["p"]})["jobs"]
+    assert 0 < job["nextNsec"] <= rest
+
+
+def test_a_finish_is_told_once(kept):
+    """It was told; then the daemon was killed. Even the next one's own end does not tell it again."""
+    d = kept.start()
+    d.add({"kind": "countdown", "count": 2, "interval": "20ms", "name": "x"}, {"kind": "once", "name": "y"},
+          {"kind": "loop", "count": 3, "interval": "20ms", "name": "z"})
+    for name in "xyz":
+        d.wait_for(f"^finish job={name}")
+    d.kill()
+    d = kept.start()
+    jobs = d.list(all=True)
+    assert {job["state"] for job in jobs.values()} == {"finished"}
+    assert [jobs[name]["ticks"] for name in "xyz"] == [2, 1, 3]
+    assert not d.lines("^(tick|finish|missed) ")
+
+
+@pytest.mark.parametrize("kind", [{"kind": "countdown", "count": 3, "interval": "200ms"},
+                                  {"kind": "loop", "count": 4, "interval": "200ms"}, {"kind": "once", "delay": "600ms"}])
+def test_an_end_that_passed_meanwhile_comes_late(kept, kind):
+    d = kept.start()
+    d.add({**kind, "name": "x"})
+    d.kill()
+    time.sleep(1.8)
+    d = kept.start()
+    finish = d.wait_for("^finish job=x")
+    assert re.fullmatch(r"1\.\d+s", finish.fields["late"])
+    assert len(d.lines("^finish")) == 1
+    assert d.list(all=True)["x"]["state"] == "finished"
+
+
+def test_exit_when_done_counts_those_that_came_back(kept):
+    kept.config += "exit-when-done = yes\n"
+    d = kept.start()
+    d.add({"kind": "once", "delay": "400ms", "name": "x"})
+    d.kill()
+    d = kept.start()
+    d.wait_for("^finish job=x")
+    assert d.wait_exit() == 0
+    assert d.lines("^exit ")[0].fields["why"] == "done"
+
+
+def test_configured_jobs_start_anew_and_go_before(kept):
+    d = kept.start()
+    d.add({**HOUR, "name": "tea"})
+    end(d, "killed")
+    kept.config += "[job:tea]\nkind = countdown\ncount = 5\ninterval = 1h\n"
+    d = kept.start()
+    assert d.list()["tea"]["source"] == "config"
+    assert d.lines("^stop job=tea id=1 .*why=replaced")
+    d.add(HOUR)  # it is on the disk, and so is what came before it
+    end(d, "killed")
+    assert "tea" not in kept.rows()
+    d = kept.start()
+    assert d.list()["tea"]["id"] == 4
+
+
+def test_status_says_where(kept, daemon):
+    d = kept.start()
+    assert d.status()["stateFile"] == str(kept.file) and d.status()["degraded"] is None
+    other = daemon()
+    assert other.status()["stateFile"] is None
+    assert "restored" not in other.lines("^ready ")[0].fields
+
+
+def test_state_directory_of_the_service_manager(daemon, directory):
+    d = daemon(env={"STATE_DIRECTORY": f"{directory}:/nowhere"})
+    assert d.status()["stateFile"] == f"{directory}/state.db"
+    d = daemon("[daemon]\nstate = none\n", env={"STATE_DIRECTORY": str(directory)})
+    assert d.status()["stateFile"] is None
+
+
+def test_two_daemons_do_not_share_a_state(kept, daemon, directory):
+    kept.start()
+    second = daemon(kept.config, directory=directory / "second", ready=False)
+    assert second.wait_exit() == 69
+    assert "another twistyd keeps its state here" in second.transcript()
+
+
+def test_relative_path_is_refused(daemon):
+    d = daemon("[daemon]\nstate = state.db\n", ready=False)
+    assert d.wait_exit() == 78
+    assert "daemon: state: 'state.db' is neither an absolute path nor none" in d.transcript()
+
+
+def test_replies_wait_for_the_disk(kept):
+    """strace: between a request and the reply to it the log of the state file is synced, and after what it tells."""
+    d = kept.start(wrapper=["strace", "-f", "-o", str(kept.directory / "trace"), "-e",
+                            "trace=pwrite64,fdatasync,fsync,sendmsg,writev,write,sendto"])
+    with d.connect() as client:
+        for i in range(20):
+            client.call("Add", {"jobs": [{**HOUR, "name": f"mark-{i}"}]})
+            client.call("Pause", {"match": [f"mark-{i}"]})
+            client.call("Stop", {"match": [f"mark-{i}"]})
+            client.call("Remove", {"match": [f"mark-{i}"]})
+    end(d, "stopped")
+    replies, synced = 0, True
+    for line in (kept.directory / "trace").read_text(encoding="utf-8", errors="replace").splitlines():
+        if re.search(r"\b(fdatasync|fsync)\(\d+\) += 0|(fdatasync|fsync) resumed>\) += 0", line):
+            synced = True
+        elif re.search(r'(write|writev|sendmsg|sendto)\(.*"?parameters', line):
+            assert synced, f"this reply was sent before a sync that covers it: {line}"
+            replies, synced = replies + 1, False
+    assert replies >= 80

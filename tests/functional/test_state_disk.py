@@ -1,0 +1,218 @@
+"""When the disk misbehaves: nothing is promised that cannot be kept, ticks go on, and it comes back by itself."""
+
+import contextlib
+import os
+
+import subprocess
+import time
+
+import pytest
+
+from harness import wait_until
+from state import HOUR, Kept
+from varlink import VarlinkError
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
+
+@pytest.fixture
+def kept(daemon, directory):
+    return Kept(daemon, directory)
+
+def refused(d, method, parameters):
+    with pytest.raises(VarlinkError) as error:
+        d.call(method, parameters)
+    assert error.value.name == "NotDurable", error.value
+    return error.value.parameters
+
+@contextlib.contextmanager
+def mounted(directory, *options):
+    place = directory / "mnt"
+    place.mkdir(exist_ok=True)
+    mount = subprocess.run(["mount", *options, place], capture_output=True, text=True, check=False)
+    if mount.returncode != 0:
+        pytest.skip(f"cannot mount here: {mount.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+def fill(place):
+    """Leave no room."""
+    with contextlib.suppress(OSError), open(place / "ballast", "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+def assert_degraded(d, reason):
+    """All of it: what is refused and what is not, and who says so."""
+    d.wait_for(f'^state error="[^"]*{reason}[^"]*" adds=refused')
+    assert reason in d.status()["degraded"]
+    said = refused(d, "Add", {"jobs": [{**HOUR, "name": "no"}]})
+    assert reason in said["reason"] and said["inForce"] is False
+    assert "no" not in d.list(all=True)
+    d.add({**HOUR, "name": "passing", "transient": True})
+    d.call("Remove", {"match": ["passing"]})
+    assert "degraded" in d.ctl("status").stdout
+    failure = d.ctl("add", "loop", "--interval", "1h", check=False)
+    assert failure.returncode == 1 and reason in failure.stderr
+
+def assert_recovered(d, kept):
+    d.wait_for("^state recovered-after=")
+    assert d.status()["degraded"] is None
+    d.add({**HOUR, "name": "after"})
+    d.kill()
+    d = kept.start()
+    assert "after" in d.list()
+    return d
+
+@NEEDS_ROOT
+def test_a_full_disk(kept, directory):
+    with mounted(directory, "-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs") as place:
+        kept.file = place / "state.db"
+        kept.config = f"[daemon]\nstate = {kept.file}\n"
+        d = kept.start()
+        d.add({**HOUR, "name": "a"}, {**HOUR, "name": "b"}, {"kind": "loop", "interval": "20ms", "name": "beat"})
+        fill(place)
+        # What has room in the log goes on for a while.
+        with pytest.raises(VarlinkError) as error:
+            for i in range(1000):
+                d.add({**HOUR, "name": f"more-{i}", "message": "m" * 250})
+        assert error.value.name == "NotDurable" and error.value.parameters["inForce"] is False
+        assert f"more-{i}" not in d.list(all=True), "it is undone"
+        assert_degraded(d, "No space left")
+        assert refused(d, "Pause", {"match": ["a"]})["inForce"] is True
+        assert refused(d, "Stop", {"match": ["b"]})["inForce"] is True
+        assert d.list()["a"]["state"] == "paused"
+        before = d.list()["beat"]["ticks"]
+        wait_until(lambda: d.list()["beat"]["ticks"] > before + 5)
+        (place / "ballast").unlink()
+        d = assert_recovered(d, kept)
+        jobs = d.list(all=True)
+        assert (jobs["a"]["state"], jobs["b"]["state"]) == ("paused", "stopped"), "kept when there was room again"
+        assert not {"no", f"more-{i}"} & jobs.keys()
+        d.kill()
+
+@NEEDS_ROOT
+def test_no_inodes(kept, directory):
+    """Not even an empty file can be made at the start."""
+    with mounted(directory, "-t", "tmpfs", "-o", "nr_inodes=2,mode=700", "tmpfs") as place:
+        (place / "ballast").touch()
+        kept.config = f"[daemon]\nstate = {place}/state.db\n[job:beat]\nkind = loop\ninterval = 20ms\n"
+        d = kept.start()
+        assert_degraded(d, "No space left")
+        d.wait_for("^tick job=beat", count=5)
+        (place / "ballast").unlink()
+        subprocess.run(["mount", "-o", "remount,nr_inodes=100", place], check=True)
+        d = assert_recovered(d, kept)
+        d.kill()
+
+@NEEDS_ROOT
+def test_a_disk_that_is_read_only(kept, directory):
+    with mounted(directory, "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs") as place:
+        kept.config = f"[daemon]\nstate = {place}/state.db\n"
+        d = kept.start()
+        d.add({**HOUR, "name": "a"})
+        d.signal(15)
+        d.wait_exit()
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        d = kept.start()
+        assert d.list()["a"]["id"] == 1, "it can be read"
+        assert_degraded(d, "Read-only")
+        subprocess.run(["mount", "-o", "remount,rw", place], check=True)
+        d = assert_recovered(d, kept)
+        assert "a" in d.list()
+        d.kill()
+
+def faulty(kept, fault):
+    """The daemon under strace, which makes system calls fail or wait."""
+    return kept.start(wrapper=["strace", "-f", "-q", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e",
+                               f"inject=fdatasync,fsync:{fault}"])
+
+def test_a_sync_that_fails(kept):
+    """The first three are those of a start; from then on each second fails for some time."""
+    d = kept.start()
+    d.add({**HOUR, "name": "a"})
+    d.signal(15)
+    d.wait_exit()
+    d = faulty(kept, "error=EIO:when=3..6")
+    with contextlib.suppress(VarlinkError):
+        for i in range(5):
+            d.add({**HOUR, "name": f"more-{i}"})
+    d.wait_for('^state error="[^"]*Input/output error')
+    d.wait_for("^state recovered-after=")
+    d.add({**HOUR, "name": "after"})
+    d.kill()
+    d = kept.start()
+    assert {"a", "after"} <= d.list().keys()
+    assert f"more-{i}" not in d.list(), "it was refused"
+
+def test_a_sync_that_takes_long(kept):
+    """Two seconds each: ticks do not wait, other clients do not, and replies come when what they tell of is kept."""
+    d = faulty(kept, "delay_enter=2000000:when=4+")
+    d.add({"kind": "loop", "interval": "10ms", "name": "beat", "transient": True, "report": "none"})
+    with d.connect() as client:
+        began = time.monotonic()
+        client.send("Add", {"jobs": [HOUR]})
+        client.send("List")
+        ticks, longest = d.list()["beat"]["ticks"], 0
+        while time.monotonic() < began + 1.5:
+            asked = time.monotonic()
+            d.status()
+            longest = max(longest, time.monotonic() - asked)
+        assert d.list()["beat"]["ticks"] - ticks > 100
+        assert longest < 1, "another client had to wait"
+        assert "jobs" in client.receive()[0]
+        assert time.monotonic() > began + 1.5, "the reply did not wait for the disk"
+        assert "jobs" in client.receive()[0], "the next reply comes after it"
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "one byte"])
+def test_a_damaged_file_is_set_aside(kept, damage):
+    d = kept.start()
+    d.add(*({**HOUR, "name": f"j{i}"} for i in range(100)))
+    d.signal(15)
+    d.wait_exit()
+    whole = kept.file.read_bytes()
+    at = whole.rindex(b"j42")
+    bad = {"truncated": whole[: len(whole) // 2], "text": b"[daemon]\n", "empty": b"",
+           "one byte": whole[:at] + b"k" + whole[at + 1 :]}[damage]
+    kept.file.write_bytes(bad)
+    d = kept.start()
+    line = d.wait_for('^state error="damaged: ')
+    (aside,) = kept.directory.glob("state.db.corrupt-*")
+    assert aside.read_bytes() == bad
+    assert line.fields["aside"] == str(aside)
+    jobs = d.list()
+    assert len(jobs) == int(line.fields["saved"])
+    if damage == "one byte":
+        assert len(jobs) == 99 and "j42" not in jobs
+    (new,) = d.add({**HOUR, "name": "after"})
+    assert new["id"] > max((job["id"] for job in jobs.values()), default=0)
+    d.kill()
+    d = kept.start()
+    assert d.list().keys() == {*jobs, "after"}
+    assert not d.lines("^state "), "it is told once"
+
+def test_a_file_of_a_newer_daemon_is_refused(kept):
+    d = kept.start()
+    d.signal(15)
+    d.wait_exit()
+    data = bytearray(kept.file.read_bytes())
+    data[60:64] = (99).to_bytes(4, "big")  # user_version: https://sqlite.org/fileformat.html
+    kept.file.write_bytes(data)
+    d = kept.start(ready=False)
+    assert d.wait_exit() == 1
+    assert "was written by a newer twistyd (schema 99, this one knows 1)" in d.transcript()
+    assert kept.file.read_bytes() == data
+
+def test_files_of_others_are_refused(kept):
+    victim = kept.directory / "victim"
+    victim.write_text("precious")
+    kept.file.symlink_to(victim)
+    d = kept.start(ready=False)
+    assert d.wait_exit() == 1
+    assert "is a link" in d.transcript() and victim.read_text() == "precious"
+
+def test_missing_directory(kept):
+    kept.config = f"[daemon]\nstate = {kept.directory}/nowhere/state.db\n"
+    d = kept.start(ready=False)
+    assert d.wait_exit() == 1
+    assert "make this directory, or set another state" in d.transcript()
