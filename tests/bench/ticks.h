@@ -4,9 +4,9 @@
  * Each program is ticks.c and one driver; ticks_*.py and ticks_node.js do the same in their languages. Timer i has the
  * interval intervals[i % n_intervals] and is first due when the load begins to count plus a part of its interval: the
  * fractional part of i times the golden ratio, so that the timers are spread evenly. From then on it is due every
- * interval, on that grid. Where a loop's repeating timers keep a grid (libevent, libev) they are used as they are;
- * elsewhere a timer is set anew for its next point. On each tick the clock is read, and the lateness counted. CPU
- * time, with all system calls, is that of the whole process from when the load begins until it ends.
+ * interval, on that grid. libev's repeating timers keep it by themselves; with the others a timer is set anew for its
+ * next point. On each tick the clock is read, and the lateness counted. CPU time, with all system calls, is that of the
+ * whole process from the first tick until the end.
  */
 #ifndef TWISTY_BENCH_TICKS_H
 #define TWISTY_BENCH_TICKS_H
