@@ -60,10 +60,10 @@ static inline void emit_key(struct emit *e, const char *key)
 
     if (to == NULL)
         return;
-    to[0] = '"';
-    memcpy(to + 1, key, len);
-    to[len + 1] = '"';
-    to[len + 2] = ':';
+    *to++ = '"';
+    to = mempcpy(to, key, len);
+    *to++ = '"';
+    *to = ':';
     e->len += len + 3;
 }
 

@@ -237,6 +237,30 @@ def test_stop_of_3000(daemon):
     d.wait_for("^stop .* why=control", count=3000)
 
 
+@pytest.mark.parametrize("method, parameters", [("Stop", {"match": ["many-*"]}), ("List", {})])
+def test_a_million_jobs_would_go_out_in_slices_too(daemon, method, parameters):
+    """While the caller reads nothing the call stands still in its middle, in bounded memory, and the others go on."""
+    d = daemon("[daemon]\nlog-level = warning\n", ready=False, env={"ASAN_OPTIONS": "quarantine_size_mb=1"})
+    d.wait_socket()
+    d.add(*({**HOUR, "name": f"many-{i}", "message": "x" * 200} for i in range(10000)))
+    d.add({"kind": "loop", "name": "beat", "interval": "5ms", "report": "none"})
+    before = d.proc_status("VmRSS")
+    with d.connect() as client:
+        client.send(method, parameters, more=True)
+        wait_until(lambda: method == "List" or d.status()["jobs"]["live"] < 10001)
+        ticks = d.list("beat")["beat"]["ticks"]
+        wait_until(lambda: d.list("beat")["beat"]["ticks"] > ticks + 20)
+        assert d.proc_status("VmRSS") - before < 2 * 1024, "of some six mebibytes that are to be sent"
+        live = d.status()["jobs"]["live"]
+        assert 1000 < live < 10001 if method == "Stop" else live == 10001
+        continues, names = True, []
+        while continues:
+            reply, continues = client.receive()
+            names += [job["name"] for job in reply["jobs"]]
+    assert [name for name in names if name != "beat"] == [f"many-{i}" for i in range(10000)]
+    assert d.status()["jobs"]["live"] == (1 if method == "Stop" else 10001)
+
+
 def test_oneway_stop_is_whole_before_the_next_call(daemon):
     """Also of more jobs than one reply could hold: there is none."""
     d = daemon()
