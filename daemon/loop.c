@@ -89,10 +89,12 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx)
     (void)what;
     if (loop->wish == FIRED || loop->wake_at == TIME_NEVER || loop->wake_at > loop->woken + NEAR)
         return; // another time was wished meanwhile, and the timer is set to it
-    if (loop->wake_at <= loop_now(loop))
+    if (loop->wake_at <= loop_now(loop)) {
         wake(loop);
-    else
+        event_base_loopcontinue(loop->base); // see who else is ready, before the next turn
+    } else {
         set_timer(loop, loop->wake_at);
+    }
 }
 
 static void on_signal(void *ctx, unsigned what)
