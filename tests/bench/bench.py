@@ -8,12 +8,13 @@ import argparse
 import sys
 
 import calls
+import crowd
 import frame
 import lines
 import ticks
 import timers
 
-PARTS = (timers, ticks, lines, calls)
+PARTS = (timers, ticks, lines, calls, crowd)
 
 
 def main():
