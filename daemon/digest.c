@@ -14,7 +14,7 @@ static int make_room(struct digest *d)
     if (d->room - d->len >= ENTRY_MAX)
         return 0;
     size_t room = d->room != 0 ? d->room + d->room / 2 : ROOM_FIRST;
-    unsigned char *bytes = realloc(d->bytes, room);
+    unsigned char *bytes = reallocarray(d->bytes, room, 1);
     if (bytes == NULL)
         return -ENOMEM;
     d->bytes = bytes;

@@ -935,6 +935,91 @@ static double load_jobs(size_t n)
     return took;
 }
 
+/* A file of jobs, as `twistyctl add --file` reads it: 0 with "name line key=value ..." for each in out, or -EINVAL. */
+static int read_jobs(const char *text, struct told *told, char *out, size_t size)
+{
+    struct config_builder *b = config_builder_new(tell, told);
+    struct config_job job;
+    size_t n = 0, len = 0, seen = 0;
+
+    assert_non_null(b);
+    assert_int_equal(config_builder_add(b, "jobs", text, strlen(text)), 0);
+    int r = config_builder_check_jobs(b, &n);
+    out[0] = '\0';
+    for (; r == 0 && config_builder_next_job(b, &job); seen++) {
+        len += (size_t)snprintf(out + len, size - len, "%s %u", job.values[KEY_NAME], job.line);
+        for (size_t key = KEY_NAME + 1; key < KEY_COUNT_OF_KEYS; key++)
+            if (job.values[key] != NULL)
+                len += (size_t)snprintf(out + len, size - len, " %s=%s", spec_keys[key].ini, job.values[key]);
+        len += (size_t)snprintf(out + len, size - len, "\n");
+    }
+    assert_int_equal(seen, n);
+    config_builder_free(b);
+    return r;
+}
+
+static void test_files_of_jobs(void **state)
+{
+    static const struct {
+        const char *text, *jobs;
+    } good[] = {
+        {"", ""},
+        {"[defaults]\ncount = 3\n", ""},
+        {"[job:a]\nkind = countdown\n", "a 1 kind=countdown\n"}, // the daemon's defaults may have the count
+        {"[job:a]\nkind=once\ndelay = 90\n[job:b]\nkind = loop\n", "a 1 kind=once delay=90\nb 4 kind=loop\n"},
+        // defaults: for every job, wherever they stand, but for what the kind does not have
+        {"[job:a]\nkind = once\n[defaults]\nrate = 2\ncount = 7\nimmediate = no\nmessage = m\n[job:b]\nkind = loop\n"
+         "interval = 3s\n[job:c]\nkind = countdown\nmessage = own\n",
+         "a 1 kind=once message=m\n"
+         "b 8 kind=loop count=7 interval=3s immediate=no message=m\n"
+         "c 11 kind=countdown count=7 rate=2 message=own\n"},
+        {"[defaults]\ninterval = 2s\n[job:a]\nkind = loop\nrate = 1\n", "a 3 kind=loop rate=1\n"},
+    };
+    static const struct {
+        const char *text, *mistakes;
+    } bad[] = {
+        {"\n[daemon]\nlog-level = info\n",
+         "jobs:2: daemon: a file of jobs has only [defaults] and [job:NAME]; this is for twistyd.conf\n"},
+        {"[job:a]\nrate = 1\n", "jobs:1: job:a: kind: missing; one of countdown|loop|once\n"},
+        {"[job:a]\nkind = once\ncount = 1\n", "jobs:3: job:a: count: a once job has no count\n"},
+        {"[defaults]\nrate = 1\ninterval = 1s\n[job:a]\nkind = loop\n",
+         "jobs:3: defaults: interval: rate and interval say the same thing; give one of them\n"},
+        {"[job:a]\nkind = once\n[job:a]\nkind = once\n", "jobs:3: job:a: this section was begun before, in line 1\n"},
+    };
+    char jobs[512];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        struct told told = {0};
+        assert_int_equal(read_jobs(good[i].text, &told, jobs, sizeof jobs), 0);
+        assert_string_equal(jobs, good[i].jobs);
+        assert_int_equal(told.n, 0);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct told told = {0};
+        assert_int_equal(read_jobs(bad[i].text, &told, jobs, sizeof jobs), -EINVAL);
+        assert_string_equal(told.text, bad[i].mistakes);
+        free(told.text);
+    }
+}
+
+/* Reading is broken off soon after it was given up, wherever it is. */
+static void test_given_up(void **state)
+{
+    atomic_bool given_up = false;
+    struct config_builder *b = config_builder_new(tell, NULL);
+    struct config *config;
+
+    (void)state;
+    assert_non_null(b);
+    config_builder_watch(b, &given_up);
+    assert_int_equal(config_builder_add(b, "a", "[job:a]\nkind = once\n", 20), 0);
+    atomic_store(&given_up, true);
+    assert_int_equal(config_builder_add(b, "b", "[job:b]\nkind = once\n", 20), -ECANCELED);
+    assert_int_equal(config_builder_finish(b, &config), -ECANCELED);
+    config_builder_free(b);
+}
+
 static void test_many_jobs(void **state)
 {
     (void)state;
@@ -1077,6 +1162,8 @@ int main(void)
         cmocka_unit_test(test_conf),
         cmocka_unit_test(test_conf_comments),
         cmocka_unit_test(test_three_counters),
+        cmocka_unit_test(test_files_of_jobs),
+        cmocka_unit_test(test_given_up),
         cmocka_unit_test(test_many_jobs),
         cmocka_unit_test(test_noise),
     };

@@ -4,6 +4,7 @@
  * Linked with --wrap for the four functions below, so that they come here first.
  */
 #include "daemon/emit.h"
+#include "daemon/reload.h"
 #include "daemon/sched.h"
 #include "tests/unit/jobs_world.h"
 
@@ -158,6 +159,99 @@ static void a_failure_without_memory_is_told_to_the_caller(void **state)
     jobs_free(w.jobs);
 }
 
+/* Three hundred jobs, so that they are added in slices; and a message for each, which takes memory of its own. */
+static struct config *make_config(const char *message)
+{
+    struct config_builder *b = config_builder_new(NULL, NULL);
+    struct config *config;
+    char text[128];
+
+    assert_non_null(b);
+    for (unsigned i = 0; i < 300; i++) {
+        int n = snprintf(text, sizeof text, "[job:job-%u]\nkind = loop\nmessage = %s-%u\n", i, message, i);
+        assert_int_equal(config_builder_add(b, "file", text, (size_t)n), 0);
+    }
+    assert_int_equal(config_builder_finish(b, &config), 0);
+    config_builder_free(b);
+    return config;
+}
+
+static void a_configuration_without_memory(void **state)
+{
+    int failures = 0;
+    (void)state;
+
+    for (bool done = false; !done; failures++) {
+        static const char text[] = "[defaults]\nmessage = x\n[job:a]\nkind = loop\n[job:b]\nkind = once\nmessage = y\n";
+        struct config *config = NULL;
+        until_failure = failures;
+        struct config_builder *b = config_builder_new(NULL, NULL);
+        int r = b == NULL ? -ENOMEM : config_builder_add(b, "file", text, sizeof text - 1);
+        if (r == 0)
+            r = config_builder_finish(b, &config);
+        done = until_failure >= 0;
+        until_failure = -1;
+        assert_int_equal(r, done ? 0 : -ENOMEM);
+        config_builder_free(b);
+        config_free(config);
+    }
+    assert_true(failures > 8);
+}
+
+static void comparing_without_memory(void **state)
+{
+    struct config *config = make_config("m");
+    int failures = 0;
+    (void)state;
+
+    for (bool done = false; !done; failures++) {
+        struct reload_plan plan;
+        until_failure = failures;
+        int r = reload_compare(&(struct digest){0}, config, &plan);
+        done = until_failure >= 0;
+        until_failure = -1;
+        assert_int_equal(r, done ? 0 : -ENOMEM);
+        assert_true(done || (plan.specs == NULL && plan.digest.n == 0));
+        reload_plan_clear(&plan);
+    }
+    assert_true(failures > 3); // the order, what becomes of them, the digest
+    config_free(config);
+}
+
+/* It ends in the middle; with the old digest kept, the next one does it all again. */
+static void a_reload_without_memory_is_done_again(void **state)
+{
+    struct config *config = make_config("m");
+    int failures = 0;
+    (void)state;
+
+    for (bool done = false; !done; failures += 50) {
+        struct reload_plan plan;
+        struct jobs_counts counts;
+        struct world w;
+        int r;
+        world_init(&w, 1000, 10);
+        assert_int_equal(reload_compare(&(struct digest){0}, config, &plan), 0);
+        until_failure = failures;
+        while ((r = reload_step(&plan, w.jobs, 0, 0)) > 0)
+            ;
+        done = until_failure >= 0;
+        until_failure = -1;
+        assert_int_equal(r, done ? 0 : -ENOMEM);
+        reload_plan_clear(&plan);
+        assert_int_equal(reload_compare(&(struct digest){0}, config, &plan), 0);
+        while ((r = reload_step(&plan, w.jobs, 0, 0)) > 0)
+            ;
+        assert_int_equal(r, 0);
+        reload_plan_clear(&plan);
+        jobs_counts(w.jobs, &counts);
+        assert_int_equal(counts.live, 300);
+        jobs_free(w.jobs);
+    }
+    assert_true(failures > 300);
+    config_free(config);
+}
+
 static void a_schedule_that_cannot_grow_keeps_what_it_has(void **state)
 {
     (void)state;
@@ -245,6 +339,9 @@ int main(void)
         cmocka_unit_test(the_first_batch_without_memory),
         cmocka_unit_test(no_memory_for_the_jobs_at_all),
         cmocka_unit_test(a_failure_without_memory_is_told_to_the_caller),
+        cmocka_unit_test(a_configuration_without_memory),
+        cmocka_unit_test(comparing_without_memory),
+        cmocka_unit_test(a_reload_without_memory_is_done_again),
         cmocka_unit_test(a_schedule_that_cannot_grow_keeps_what_it_has),
         cmocka_unit_test(a_draft_without_memory_keeps_what_was_said),
         cmocka_unit_test(json_without_memory_is_known_to_be_broken),
