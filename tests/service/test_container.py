@@ -102,7 +102,7 @@ class Container:
 
     def health(self):
         """The exit status of the health check that README has."""
-        return self.enter("/usr/bin/twistyctl", "--socket", SOCKET, "-q", "status").returncode
+        return self.enter("/usr/bin/twistyctl", "--socket", SOCKET, "status").returncode
 
     def end(self):
         status = self.process.wait(20)
@@ -136,7 +136,7 @@ def test_health_check(container):
     (daemon,) = container.processes()
     os.kill(daemon, signal.SIGSTOP)
     hanging = subprocess.run(["timeout", "0.5", "nsenter", f"--target={container.first}", "--mount", "--root", "--wd",
-                              "/usr/bin/twistyctl", "--socket", SOCKET, "-q", "status"], check=False)
+                              "/usr/bin/twistyctl", "--socket", SOCKET, "status"], check=False)
     assert hanging.returncode == 124, "that a daemon hangs is told by the check's timeout"
     os.kill(daemon, signal.SIGCONT)
     assert container.health() == 0
