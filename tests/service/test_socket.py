@@ -55,7 +55,7 @@ def test_clients_of_a_daemon_that_is_killed(service):
         assert len(set(pids)) == 1 and str(pids[0]) != before
     assert connected == 200
     assert service.show("NRestarts", "ActiveState") == {"NRestarts": str(ROUNDS), "ActiveState": "active"}
-    assert len([m for m in service.messages() if m.startswith("ready ")]) == ROUNDS + 1
+    service.wait_message("ready version=", count=ROUNDS + 1)
 
 
 def test_clients_of_a_daemon_that_is_restarted(service):
