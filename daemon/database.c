@@ -28,15 +28,15 @@
 
 /* The tables, as they are made and as they must be found. */
 static const char *const tables[] = {
-    "CREATE TABLE jobs (id INTEGER PRIMARY KEY, name TEXT NOT NULL, owner INTEGER NOT NULL, source TEXT NOT NULL, "
-    "state TEXT NOT NULL, spec TEXT NOT NULL, boot INTEGER NOT NULL, added INTEGER NOT NULL, t0 INTEGER NOT NULL, "
-    "since INTEGER NOT NULL, passed INTEGER NOT NULL, missed INTEGER NOT NULL, reason TEXT, sum INTEGER NOT NULL) "
-    "STRICT",
+    ("CREATE TABLE jobs (id INTEGER PRIMARY KEY, name TEXT NOT NULL, owner INTEGER NOT NULL, source TEXT NOT NULL, "
+     "state TEXT NOT NULL, spec TEXT NOT NULL, boot INTEGER NOT NULL, added INTEGER NOT NULL, t0 INTEGER NOT NULL, "
+     "since INTEGER NOT NULL, passed INTEGER NOT NULL, missed INTEGER NOT NULL, reason TEXT, sum INTEGER NOT NULL) "
+     "STRICT"),
     // shift: what is added to a time of the boot before, for one of this boot
-    "CREATE TABLE boots (boot INTEGER PRIMARY KEY, shift INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT",
+    ("CREATE TABLE boots (boot INTEGER PRIMARY KEY, shift INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT"),
     // one row: the latest boot, its name, and how far things were at the last commit
-    "CREATE TABLE clock (boot INTEGER PRIMARY KEY, name TEXT NOT NULL, loop INTEGER NOT NULL, real INTEGER NOT NULL, "
-    "stamp INTEGER NOT NULL, next_id INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT",
+    ("CREATE TABLE clock (boot INTEGER PRIMARY KEY, name TEXT NOT NULL, loop INTEGER NOT NULL, real INTEGER NOT NULL, "
+     "stamp INTEGER NOT NULL, next_id INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT"),
 };
 
 #define N_TABLES (sizeof tables / sizeof tables[0])
