@@ -52,12 +52,8 @@ static int read_file(const struct upload *u, const char *path, char **text, size
 {
     int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0) {
-        say_error("%s: cannot be read: %s", u->file, strerror(errno));
-        return -errno;
-    }
-    int r = conf_files_read(fd, (size_t)64 << 10, text, len);
-    if (fd != STDIN_FILENO)
+    int r = fd < 0 ? -errno : conf_files_read(fd, (size_t)64 << 10, text, len);
+    if (fd > STDIN_FILENO)
         close(fd);
     if (r == -EFBIG)
         say_error("%s: is larger than %u MiB; split it", u->file, CONF_FILE_SIZE_MAX >> 20);
@@ -69,8 +65,8 @@ static int read_file(const struct upload *u, const char *path, char **text, size
 /* Read and check the file. */
 static enum ctl_status load(struct upload *u, const char *path)
 {
-    char *text;
-    size_t len;
+    char *text = NULL;
+    size_t len = 0;
 
     u->jobs = config_builder_new(print_mistake, NULL);
     if (u->jobs == NULL) {

@@ -444,11 +444,12 @@ void methods_reload_begins(struct methods *m)
 
 void methods_reloaded(struct methods *m, int r, const struct reload_result *result)
 {
-    struct waiter *waiter;
+    struct waiter *waiter, *next;
 
-    while ((waiter = TAILQ_FIRST(&m->attended)) != NULL) {
+    for (waiter = TAILQ_FIRST(&m->attended); waiter != NULL; waiter = next) {
         const struct varlink_call call = {.flags = waiter->flags};
         const struct request rq = {waiter->conn, conn_peer(waiter->conn), &call};
+        next = TAILQ_NEXT(waiter, link);
         TAILQ_REMOVE(&m->attended, waiter, link);
         free(waiter);
         if (r == 0)

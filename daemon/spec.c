@@ -1,6 +1,7 @@
 #include "spec.h"
 
 #include "line.h"
+#include "siphash.h"
 #include "text.h"
 
 #include <errno.h>
@@ -431,16 +432,7 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-/* FNV-1a, of 64 bits (Fowler, Noll and Vo). */
-static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
-{
-    const unsigned char *p = bytes;
-
-    while (len-- > 0)
-        hash = (hash ^ *p++) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
+/* The keys are no secret: see digest.h. The first hash is a part of the second's. */
 uint64_t spec_print(const struct job_spec *spec)
 {
     const uint64_t numbers[] = {
@@ -451,9 +443,9 @@ uint64_t spec_print(const struct job_spec *spec)
         spec->immediate,   spec->background,
         spec->transient,   spec->message != NULL,
     };
-    uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), numbers, sizeof numbers);
+    const uint64_t key[2] = {siphash((const uint64_t[2]){0, 0}, numbers, sizeof numbers), 0};
 
-    return spec->message != NULL ? hash_bytes(hash, spec->message, strlen(spec->message)) : hash;
+    return spec->message != NULL ? siphash(key, spec->message, strlen(spec->message)) : key[0];
 }
 
 bool spec_equal(const struct job_spec *a, const struct job_spec *b)
