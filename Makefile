@@ -46,7 +46,7 @@ CTL_LIB := $(B)/libtwistyctl.a
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 SIM_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(SIM_SRC))
 MAN := daemon/twistyd.8 daemon/twistyd.conf.5 ctl/twistyctl.1
-SHELL_FILES := .ci/run ctl/completion/twistyctl systemd/debian/twisty.postinst systemd/examples/twisty-alarm
+SHELL_FILES := .ci/run ctl/completion/twistyctl systemd/debian/twisty.postinst systemd/debian/twisty.postrm systemd/examples/twisty-alarm
 GEN := $(B)/gen/interfaces.h
 
 all: $(B)/twistyd $(B)/twistyctl ## build both programs (the default)

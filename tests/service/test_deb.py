@@ -83,6 +83,8 @@ def test_life_of_a_package(fresh_machine, older_package, package):
     assert {live for _, live in crowd.replies} == {1}, "the administrator's configuration is kept"
     assert service.show("NRestarts")["NRestarts"] == "0"
 
+    service.ctl("add", "once", "--delay", "1h")
+    assert fresh_machine.path("/var/lib/twisty/state.db").exists()
     fresh_machine.run("apt-get", "purge", "--yes", "twisty")
     left = {path for path in changed(fresh_machine) - before if "twisty" in path}
     assert not left

@@ -58,6 +58,7 @@ def test_upgrade(fresh_machine):
     service.configure(JOBS)
     fresh_machine.run("systemctl", "enable", "--now", "twistyd.socket", "twistyd.service")
     assert service.call("Status")["status"]["version"] == OLDER_VERSION
+    service.ctl("add", "loop", "--interval", "1h", "--name", "added")
     with Crowd(service) as crowd:
         wait_until(lambda: len(crowd.replies) > 100, "there are clients")
         fresh_machine.make("install")
@@ -67,7 +68,7 @@ def test_upgrade(fresh_machine):
     assert not crowd.failures
     versions = [version for version, _ in crowd.replies]
     assert set(versions) == {OLDER_VERSION, fresh_machine.run("twistyctl", "--version").stdout.split()[1]}
-    assert {live for _, live in crowd.replies} == {50}, "each daemon has all jobs when it answers"
+    assert {live for _, live in crowd.replies} == {51}, "each daemon has all jobs when it answers"
     assert service.show("NRestarts", "ActiveState") == {"NRestarts": "0", "ActiveState": "active"}
 
 
@@ -81,7 +82,7 @@ def changed(machine):
     return {path for path in found if not path.startswith(passing)}
 
 
-def test_uninstall_leaves_the_configuration(fresh_machine):
+def test_uninstall_leaves_configuration_and_state(fresh_machine):
     """As README says it. The users are left too, so that nobody else gets their numbers."""
     before = changed(fresh_machine)
     fresh_machine.make("install")
@@ -94,7 +95,9 @@ def test_uninstall_leaves_the_configuration(fresh_machine):
     fresh_machine.make("uninstall")
     fresh_machine.shell("systemctl daemon-reload; journalctl --update-catalog")
     left = {path for path in changed(fresh_machine) - before if (fresh_machine.changes / path).is_file()}
-    assert left - MADE_BY_OTHERS == {"etc/twisty/twistyd.conf"}
+    assert {path for path in left - MADE_BY_OTHERS if not path.startswith("var/lib/twisty/")} == {
+        "etc/twisty/twistyd.conf"}
+    assert "var/lib/twisty/state.db" in left
     assert "twisty" not in fresh_machine.run("systemctl", "list-unit-files").stdout
     assert "twisty" not in fresh_machine.run("journalctl", "--list-catalog").stdout
     assert not fresh_machine.path("/run/twisty/control.sock").exists()

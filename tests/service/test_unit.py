@@ -138,6 +138,37 @@ def test_done_is_inactive_and_not_failed(service):
     service.wait_message("start job=tea ", count=2)
 
 
+# State
+
+
+def identities(service):
+    """By name, what an interruption leaves as it was."""
+    return {name: (job["id"], job["kind"], job["state"]) for name, job in service.list().items()}
+
+
+@pytest.mark.parametrize("interruption", ["restart", "kill", "reboot"])
+def test_jobs_that_were_added_are_kept(service, interruption):
+    service.start(f"[job:configured]\n{HOUR}")
+    service.ctl("add", "countdown", "100", "--interval", "1h", "--name", "tea")
+    service.ctl("add", "loop", "--interval", "1h", "--name", "paused")
+    service.ctl("pause", "paused")
+    service.ctl("add", "once", "--delay", "1h", "--transient", "--name", "gone")
+    before = identities(service)
+    if interruption == "restart":
+        service.systemctl("restart")
+    elif interruption == "kill":
+        service.kill()
+    else:
+        service.machine.reboot()
+        assert service.state() == "inactive", "it is not enabled here: the next client starts it"
+        service.machine.run("systemctl", "start", "twistyd.socket")
+    after = identities(service)
+    assert set(after) == {"configured", "tea", "paused"}
+    for name in ("tea", "paused"):
+        assert after[name] == before[name]
+    assert service.machine.run("stat", "-c", "%U %a", "/var/lib/twisty").stdout == "_twistyd 700\n"
+
+
 # Watchdog
 
 

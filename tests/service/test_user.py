@@ -36,10 +36,12 @@ def user_of_the_machine(machine):
 def clean(user):
     yield
     user.run("systemctl", "--user", "stop", "twistyd.socket", "twistyd.service")
+    user.run("sh", "-c", "rm -rf ~/.config/twisty")
 
 
 def configure(user, text):
-    user.machine.write(f"/home/{user.name}/.config/twisty/twistyd.conf", text)
+    path = f"/home/{user.name}/.config/twisty/twistyd.conf"
+    user.run("sh", "-c", f"mkdir -p $(dirname {path}); cat >{path}", input=text)
 
 
 def test_jobs_of_a_user(user):
@@ -58,6 +60,10 @@ def test_jobs_of_a_user(user):
     assert user.machine.state("twistyd.service") == "inactive", "the system's daemon has nothing to do with it"
     other = user.machine.run("twistyctl", "--socket", user.socket, "list", user="daemon", check=False)
     assert other.returncode == 77
+
+    user.run("systemctl", "--user", "restart", "twistyd")
+    kept = user.run("twistyctl", "list").stdout.splitlines()[1:]
+    assert {line.split()[0] for line in kept} == {"yours", "too"}, "what was added is kept"
 
 
 def test_first_client_of_a_user_starts_it(user):
