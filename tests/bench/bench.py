@@ -24,7 +24,7 @@ def main():
     modes.add_argument("--quick", action="store_const", dest="mode", const="quick", help="fewer cases, fewer turns")
     modes.add_argument("--check", action="store_const", dest="mode", const="check",
                        help="the cases with promises, and fail if one does not hold")
-    parser.add_argument("--turns", type=int, help="at most so many; default 5, and 3 of the quick run and the checks")
+    parser.add_argument("--turns", type=int, help="at most so many; default 5, 2 of the quick run, 3 of the checks")
     parser.add_argument("bench", nargs="*", metavar="BENCH", help="of " + ", ".join(b.name for b in benches))
     options = parser.parse_args()
 

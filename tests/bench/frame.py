@@ -31,7 +31,7 @@ from collections.abc import Callable
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(ROOT, os.environ.get("TWISTY_BUILD", "build")).resolve()
 PROGRAMS = BUILD / "bench"
-TURNS = {"full": 5, "quick": 3, "check": 3}
+TURNS = {"full": 5, "quick": 2, "check": 3}
 PATIENCE = 120  # seconds for one run
 NO_BREAK = "\u00a0"
 
