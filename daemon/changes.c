@@ -35,10 +35,11 @@ static struct change *find(const struct changes *set, uint64_t id)
     struct change *c;
 
     if (set->buckets == NULL) { // not one could be had: look at all
-        TAILQ_FOREACH (c, &set->list, link)
+        TAILQ_FOREACH (c, &set->list, link) {
             if (c->row.id == id)
-                return c;
-        return NULL;
+                break;
+        }
+        return c;
     }
     for (c = *bucket_of(set, id); c != NULL && c->row.id != id; c = c->chained)
         ;
@@ -61,14 +62,13 @@ static void take_out(struct changes *set, struct change *c)
 /* What is undone goes again: it needs no row, and what came after it is about a job that nobody was promised. */
 static void insert(struct changes *set, struct change *c)
 {
+    if (set->n >= set->n_buckets)
+        grow(set);
     struct change *older = find(set, c->row.id);
-
     if (older != NULL) {
         c->undo = older->undo && !c->gone;
         take_out(set, older);
     }
-    if (set->n >= set->n_buckets)
-        grow(set);
     if (set->buckets != NULL) {
         struct change **bucket = bucket_of(set, c->row.id);
         c->chained = *bucket;
@@ -86,10 +86,10 @@ void changes_init(struct changes *set)
 
 void changes_clear(struct changes *set)
 {
-    struct change *c;
+    struct change *c, *next;
 
-    while ((c = TAILQ_FIRST(&set->list)) != NULL) {
-        TAILQ_REMOVE(&set->list, c, link);
+    for (c = TAILQ_FIRST(&set->list); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
         free(c);
     }
     free(set->buckets);
@@ -145,13 +145,14 @@ void changes_mark_undo(struct changes *set)
 {
     struct change *c;
 
-    TAILQ_FOREACH (c, &set->list, link)
+    TAILQ_FOREACH (c, &set->list, link) {
         c->undo = !c->gone;
+    }
 }
 
 void changes_merge(struct changes *set, struct changes *newer)
 {
-    struct change *c;
+    struct change *c, *next;
 
     if (set->n == 0) { // the usual case: take it as it is
         struct change **buckets = set->buckets;
@@ -165,9 +166,10 @@ void changes_merge(struct changes *set, struct changes *newer)
         newer->n = 0;
         return;
     }
-    while ((c = TAILQ_FIRST(&newer->list)) != NULL) {
-        TAILQ_REMOVE(&newer->list, c, link);
+    for (c = TAILQ_FIRST(&newer->list); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
         insert(set, c);
     }
-    changes_clear(newer);
+    free(newer->buckets);
+    changes_init(newer);
 }

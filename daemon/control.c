@@ -84,12 +84,14 @@ static void drop_held(struct conn *conn, struct held *held)
 
 static void conn_free(struct conn *conn)
 {
-    struct held *held;
+    struct held *held, *next;
 
     if (conn == NULL)
         return;
-    while ((held = TAILQ_FIRST(&conn->held)) != NULL)
-        drop_held(conn, held);
+    for (held = TAILQ_FIRST(&conn->held); held != NULL; held = next) {
+        next = TAILQ_NEXT(held, link);
+        free(held);
+    }
     if (conn->waiting != NULL)
         evbuffer_free(conn->waiting);
     watch_free(conn->watch);
@@ -540,19 +542,20 @@ static void release(struct conn *conn, struct held *held, const char *error)
 void control_release(struct control *control, uint64_t upto, const char *error)
 {
     struct conn *conn;
-    struct held *held;
+    struct held *held, *next;
 
+    if (control == NULL)
+        return;
     LIST_FOREACH (conn, &control->conns, link) {
-        bool any = false;
-        while ((held = TAILQ_FIRST(&conn->held)) != NULL && held->sequence <= upto && !conn->doomed) {
+        if (TAILQ_EMPTY(&conn->held))
+            continue;
+        for (held = TAILQ_FIRST(&conn->held); held != NULL && held->sequence <= upto && !conn->doomed; held = next) {
+            next = TAILQ_NEXT(held, link);
             release(conn, held, error);
             drop_held(conn, held);
-            any = true;
         }
-        if (any) {
-            conn_flush(conn);
-            conn_settle(conn);
-        }
+        conn_flush(conn);
+        conn_settle(conn);
     }
 }
 
@@ -563,8 +566,9 @@ void control_choke(struct control *control, bool choked)
     if (control->choked == choked)
         return;
     control->choked = choked;
-    LIST_FOREACH (conn, &control->conns, link)
+    LIST_FOREACH (conn, &control->conns, link) {
         conn_settle(conn);
+    }
 }
 
 void conn_again(struct conn *conn)

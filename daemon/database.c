@@ -564,7 +564,7 @@ static int check_clock(sqlite3 *sql, char *damage, size_t size)
 static int examine(struct database *db, char *damage, size_t size)
 {
     sqlite3 *sql = db->session.sql;
-    int64_t application, schema;
+    int64_t application = 0, schema = 0;
 
     snprintf(damage, size, "it is no database, or a part of it is missing");
     int r = query_number(sql, "PRAGMA application_id", &application);

@@ -203,10 +203,9 @@ static int take_up(struct durable *d, const struct row *row, const char **why)
 
 static int take_up_chunk(struct durable *d, const struct changes *chunk)
 {
-    const struct change *c;
     const char *why;
 
-    TAILQ_FOREACH (c, &chunk->list, link) {
+    for (const struct change *c = TAILQ_FIRST(&chunk->list); c != NULL; c = TAILQ_NEXT(c, link)) {
         int r = take_up(d, &c->row, &why);
         if (r == -ENOMEM)
             return r;

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,26 +52,28 @@ static int open_directory(struct statefile *f, const char *dir, char *why, size_
 /* SQLite follows no links if it is asked to, not even to a directory: so these are resolved for it. */
 static int find_path(struct statefile *f, const char *path, char *why, size_t size)
 {
-    char *dir_copy = strdup(path), *base_copy = strdup(path), *dir = NULL;
-    int r = 0;
+    const char *base = strrchr(path, '/');
+    char dir[PATH_MAX], *real;
 
-    if (dir_copy == NULL || base_copy == NULL)
-        r = fail(why, size, -ENOMEM, "out of memory");
-    if (r == 0 && (dir = realpath(dirname(dir_copy), NULL)) == NULL)
-        r = fail(why, size, -errno, "%s: %s; make this directory, or set another state", dir_copy, strerror(errno));
-    if (r == 0 && asprintf(&f->path, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, basename(base_copy)) < 0)
+    base = base == NULL ? path : base + 1;
+    snprintf(dir, sizeof dir, "%.*s.", (int)(base - path), path); // its last dot makes "/" and "" directories, too
+    real = realpath(dir, NULL);
+    if (real == NULL)
+        return fail(why, size, -errno, "%.*s: %s; make this directory, or set another state", (int)(base - path), path,
+                    strerror(errno));
+    if (asprintf(&f->path, "%s/%s", strcmp(real, "/") == 0 ? "" : real, base) < 0)
         f->path = NULL;
-    if (r == 0 && f->path != NULL) {
+    if (f->path != NULL) {
         f->path_new = path_with(f->path, ".new");
         f->path_saved = path_with(f->path, ".saved");
     }
-    if (r == 0 && (f->path == NULL || f->path_new == NULL || f->path_saved == NULL))
-        r = fail(why, size, -ENOMEM, "out of memory");
-    if (r == 0)
-        r = open_directory(f, dir, why, size);
-    free(dir);
-    free(dir_copy);
-    free(base_copy);
+    if (f->path == NULL || f->path_new == NULL || f->path_saved == NULL) {
+        free(real);
+        snprintf(why, size, "out of memory");
+        return -ENOMEM;
+    }
+    int r = open_directory(f, real, why, size);
+    free(real);
     return r;
 }
 
