@@ -18,6 +18,9 @@
 /* Changes that may wait before the loop is asked to begin no more: a few seconds' work for a disk. */
 #define WAITING_MAX 65536
 
+/* Who is ready in a turn of the loop goes into one commit, but for no longer than this after the first. */
+#define TURN_MAX INT64_C(2000000) // ns
+
 /* How long to wait before trying again what failed: this long at first, and longer each time. */
 #define RETRY_FIRST_MS 100
 #define RETRY_LAST_MS  5000
@@ -27,6 +30,8 @@
 struct store {
     // The loop's own.
     struct watch *watch;
+    struct watch *turn; // called when a turn of the loop is over in which something was submitted
+    int64_t turn_since; // of the loop's clock: when that was; INT64_MIN: nothing was
     struct store_hooks hooks;
     struct changes gathered;
     uint64_t last; // the sequence number of what was submitted last
@@ -252,6 +257,18 @@ static void on_event(void *ctx, unsigned what)
     see_results(s);
 }
 
+/* The turn is over: now the thread may begin. If it was busy, it has taken what there was already. */
+static void on_turn(void *ctx, unsigned what)
+{
+    struct store *s = ctx;
+
+    (void)what;
+    s->turn_since = INT64_MIN;
+    pthread_mutex_lock(&s->lock);
+    pthread_cond_signal(&s->to_thread);
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* Opening and closing */
 
 static void store_free(struct store *s)
@@ -280,6 +297,7 @@ static struct store *store_new(const struct database_config *config, const struc
     s->found = found;
     s->opened = s->reading = 1;
     s->event_fd = -1;
+    s->turn_since = INT64_MIN;
     changes_init(&s->gathered);
     changes_init(&s->flight);
     changes_init(&s->waiting);
@@ -312,7 +330,11 @@ static int listen_to_thread(struct store *s, struct watch_set *watches)
     if (s->event_fd < 0)
         return -errno;
     s->watch = watch_new(watches, s->event_fd, "state", NULL, on_event, s);
-    return s->watch == NULL ? -ENOMEM : watch_want(s->watch, WATCH_READ, 0);
+    s->turn = watch_new(watches, -1, "commit", NULL, on_turn, s);
+    if (s->watch == NULL || s->turn == NULL)
+        return -ENOMEM;
+    watch_set_last(s->turn);
+    return watch_want(s->watch, WATCH_READ, 0);
 }
 
 int store_open(const struct database_config *config, struct watch_set *watches, const struct store_hooks *hooks,
@@ -326,6 +348,7 @@ int store_open(const struct database_config *config, struct watch_set *watches, 
     if (r < 0) {
         snprintf(why, size, "cannot start the thread that keeps the state: %s", strerror(-r));
         if (s != NULL) {
+            watch_free(s->turn);
             watch_free(s->watch);
             close(s->event_fd);
             store_free(s);
@@ -392,8 +415,13 @@ void store_submit(struct store *s, const struct progress *progress, bool undo)
     changes_merge(&s->waiting, &s->gathered);
     s->progress = *progress;
     s->submitted = s->last;
-    pthread_cond_signal(&s->to_thread);
     pthread_mutex_unlock(&s->lock);
+    if (s->turn_since == INT64_MIN) {
+        s->turn_since = progress->now.loop;
+        watch_call(s->turn);
+    } else if (progress->now.loop - s->turn_since > TURN_MAX) {
+        on_turn(s, 0); // the loop is busy with others
+    }
 }
 
 uint64_t store_submitted(const struct store *s)
@@ -447,6 +475,7 @@ bool store_close(struct store *s, const struct progress *progress, int wait_ms)
     if (progress != NULL)
         see_results(s);
     bool all = s->seen == s->last;
+    watch_free(s->turn);
     watch_free(s->watch);
     if (!ended) { // it hangs in the disk, and may come back any time: its memory and its eventfd stay
         pthread_detach(s->thread);

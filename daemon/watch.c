@@ -18,7 +18,7 @@ struct watch {
     int number;    // the descriptor or the signal
     unsigned what; // wanted now
     int timeout_ms;
-    bool first;              // before the others that are ready
+    int priority;            // among those that are ready
     TAILQ_ENTRY(watch) link; // watch_set::watches
 };
 
@@ -73,6 +73,7 @@ struct watch *watch_new(struct watch_set *set, int fd, const char *purpose, cons
     watch->ctx = ctx;
     watch->purpose = purpose;
     watch->number = fd;
+    watch->priority = WATCH_PRIORITY_REST;
     event_assign(&watch->event, set->base, fd, EV_PERSIST, on_event, watch);
     TAILQ_INSERT_TAIL(&set->watches, watch, link);
     return watch;
@@ -97,7 +98,18 @@ struct watch *watch_signal(struct watch_set *set, int signal_nr, const char *pur
 
 void watch_set_first(struct watch *watch)
 {
-    watch->first = true;
+    watch->priority = WATCH_PRIORITY_FIRST;
+}
+
+void watch_set_last(struct watch *watch)
+{
+    watch->priority = WATCH_PRIORITY_LAST;
+    event_priority_set(&watch->event, WATCH_PRIORITY_LAST);
+}
+
+void watch_call(struct watch *watch)
+{
+    event_active(&watch->event, EV_TIMEOUT, 0);
 }
 
 void watch_free(struct watch *watch)
@@ -123,7 +135,7 @@ int watch_want(struct watch *watch, unsigned what, int timeout_ms)
     if (what == 0 && timeout_ms <= 0)
         return 0;
     event_assign(&watch->event, watch->set->base, watch->number, (short)events, on_event, watch);
-    event_priority_set(&watch->event, watch->first ? WATCH_PRIORITY_FIRST : WATCH_PRIORITY_REST);
+    event_priority_set(&watch->event, watch->priority);
     if (event_add(&watch->event, timeout_ms > 0 ? &timeout : NULL) < 0)
         return -ENOMEM;
     watch->what = what;

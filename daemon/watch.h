@@ -34,11 +34,17 @@ struct watch *watch_new(struct watch_set *set, int fd, const char *purpose, cons
 struct watch *watch_signal(struct watch_set *set, int signal_nr, const char *purpose,
                            void (*on_ready)(void *ctx, unsigned what), void *ctx);
 
-/* Priorities that the base should have; a watch is among the rest unless it is a signal, or is said to go first. */
-enum { WATCH_PRIORITY_FIRST, WATCH_PRIORITY_REST, WATCH_PRIORITIES };
+/* Priorities that the base should have; a watch is among the rest unless it is a signal, or is said to go elsewhere. */
+enum { WATCH_PRIORITY_FIRST, WATCH_PRIORITY_REST, WATCH_PRIORITY_LAST, WATCH_PRIORITIES };
 
 /* This one's callback comes before those of all others that are ready. Before watch_want(). */
 void watch_set_first(struct watch *watch);
+
+/* This one's comes when none of the others is ready any more. Before watch_want() or watch_call(). */
+void watch_set_last(struct watch *watch);
+
+/* Call it from the loop when its turn comes, with WATCH_TIMEOUT. */
+void watch_call(struct watch *watch);
 
 /* May be called from the watch's own callback, which must not touch the watch afterwards. */
 void watch_free(struct watch *watch);
