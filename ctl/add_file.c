@@ -110,7 +110,7 @@ static void emit_value(struct emit *e, enum spec_key key, const char *text)
 static void emit_job(struct emit *e, const struct config_job *job)
 {
     emit_open(e, NULL, '{');
-    for (unsigned key = 0; key < KEY_COUNT_OF_KEYS; key++)
+    for (unsigned key = 0; key < KEY_COUNT_ADDED; key++) // it comes back without being asked to resume
         if (job->values[key] != NULL)
             emit_value(e, (enum spec_key)key, job->values[key]);
     emit_close(e, '}');

@@ -12,7 +12,7 @@
 #define BIT(id) (UINT64_C(1) << (id))
 
 /* The keys of a job; its kind is an operand. */
-#define SPEC_OPTIONS (((BIT(KEY_COUNT_OF_KEYS) - 1) & ~BIT(KEY_KIND)) << OPTION_SPEC)
+#define SPEC_OPTIONS (((BIT(KEY_COUNT_ADDED) - 1) & ~BIT(KEY_KIND)) << OPTION_SPEC)
 
 /* An option stands in the table of those of a job's keys with its name and its value from there. */
 static const struct option {

@@ -41,7 +41,7 @@ static const char *const source_words[] = {[SOURCE_CONFIG] = "config", [SOURCE_C
 
 static bool is_kept(const struct job *job)
 {
-    return job->source == SOURCE_CONTROL && !job_transient(job);
+    return job->source == SOURCE_CONFIG ? job_resumes(job) : !job_transient(job);
 }
 
 static struct moment moment_now(const struct loop *loop)
@@ -179,16 +179,18 @@ static int take_up(struct durable *d, const struct row *row, const char **why)
                             .missed = row->missed,
                             .reason = row->reason};
     struct job *job;
+    bool configured = strcmp(row->source, source_words[SOURCE_CONFIG]) == 0;
 
-    *why = "its state is unknown";
-    if (!job_state_parse(row->state, &life.state) || !name_valid(row->name))
+    *why = "its state or its source is unknown";
+    if (!job_state_parse(row->state, &life.state) || !name_valid(row->name) ||
+        (!configured && strcmp(row->source, source_words[SOURCE_CONTROL]) != 0))
         return -EINVAL;
     *why = "what it shall be cannot be read";
     int r = spec_parse(row->spec, &spec, &error);
     if (r < 0)
         return r;
     spec.name = (char *)row->name;
-    const struct jobs_kept kept = {&spec, &life, row->id, row->owner, SOURCE_CONTROL};
+    const struct jobs_kept kept = {&spec, &life, row->id, row->owner, configured ? SOURCE_CONFIG : SOURCE_CONTROL};
     r = jobs_take_up(d->jobs, &kept, d->done, loop_now(d->loop), &job);
     spec.name = NULL;
     spec_clear(&spec);

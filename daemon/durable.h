@@ -1,10 +1,10 @@
 /*
  * durable - which jobs are kept over a restart, when they are written, and how they come back.
  *
- * Kept are the jobs that were added over the socket and are not transient. A job is written when its schedule changes:
- * when it is added, paused, resumed, reset or missed ticks, when it ends and when it is forgotten; never for a tick,
- * since what was due by the stamp (stamp.h) follows from the schedule. All that happens in one turn of the loop is one
- * submission to the store, and has one sequence number.
+ * Kept are the jobs that were added over the socket and are not transient, and configured ones that are to resume. A
+ * job is written when its schedule changes: when it is added, paused, resumed, reset or missed ticks, when it ends and
+ * when it is forgotten; never for a tick, since what was due by the stamp (stamp.h) follows from the schedule. All that
+ * happens in one turn of the loop is one submission to the store, and has one sequence number.
  *
  * Without a state file there is no struct durable; all functions take NULL for that.
  */

@@ -229,6 +229,12 @@ static inline bool job_transient(const struct job *job)
     return job->traits->spec.transient;
 }
 
+/* Of a configured one: kept over a restart. */
+static inline bool job_resumes(const struct job *job)
+{
+    return job->traits->spec.resume;
+}
+
 static inline struct report_rule job_report_rule(const struct job *job)
 {
     return job->traits->spec.report;

@@ -418,7 +418,8 @@ int jobs_take_up(struct jobs *jobs, const struct jobs_kept *kept, int64_t done, 
     list_append(jobs, &jobs->by_id, slot);
     jobs->counts.listed++;
     jobs->counts.ever += !job_ended(job);
-    jobs->foreground_ever += !job_ended(job) && !job_background(job);
+    // That it asks for work to be done is true of a configured job even if it has been.
+    jobs->foreground_ever += !job_background(job) && (!job_ended(job) || kept->source == SOURCE_CONFIG);
     account(jobs, job, 1);
     settle(jobs, job, now);
     *out = job;

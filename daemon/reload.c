@@ -93,6 +93,40 @@ void reload_plan_clear(struct reload_plan *plan)
     *plan = (struct reload_plan){0};
 }
 
+static bool stays(const struct config *config, const struct job_spec **specs, const struct job *job)
+{
+    const struct job_spec as_it_is = job_spec_of(job), *wanted = &as_it_is;
+    const struct job_spec **found = bsearch(&wanted, specs, config->n_jobs, sizeof(struct job_spec *), by_name);
+
+    return found != NULL && spec_equal(*found, &as_it_is);
+}
+
+int reload_resume(struct reload_plan *plan, struct jobs *jobs, int64_t now)
+{
+    const struct job_spec **specs = sorted(plan->config);
+    struct jobs_cursor cursor;
+    struct job *job;
+    size_t n = 0;
+
+    if (specs == NULL)
+        return -ENOMEM;
+    jobs_begin(jobs, &cursor);
+    while ((job = jobs_next(&cursor)) != NULL)
+        if (job->source == SOURCE_CONFIG && !stays(plan->config, specs, job))
+            jobs_remove(jobs, job, now, "reload");
+    jobs_end(&cursor);
+    free(specs);
+    for (size_t i = 0; i < plan->n_specs; i++) {
+        job = jobs_find(jobs, plan->specs[i]->name);
+        if (job == NULL || job->source != SOURCE_CONFIG)
+            plan->specs[n++] = plan->specs[i];
+    }
+    plan->unchanged += plan->n_specs - n;
+    plan->n_specs = plan->n_added = n;
+    plan->first = true;
+    return 0;
+}
+
 /* Is the name free for the file's job? */
 static int check_spec(struct reload_plan *plan, const struct jobs *jobs, const struct job_spec *spec)
 {

@@ -42,6 +42,12 @@ int reload_compare(const struct digest *old, const struct config *new, struct re
 void reload_plan_clear(struct reload_plan *plan);
 
 /*
+ * At a start, of a new plan: configured jobs that came back from before and are still to resume, as they are, stay and
+ * are taken out of the plan; the others go. 0 or -ENOMEM, with nothing done.
+ */
+int reload_resume(struct reload_plan *plan, struct jobs *jobs, int64_t now);
+
+/*
  * Do a slice of the plan, about a millisecond's worth, or all of a small one: added and changed jobs start at `now`,
  * removed ones are stopped and forgotten. 1: there is more; 0: it is done; with nothing done to any job -EEXIST, or
  * -ENOSPC: more than the new max-jobs; -ENOMEM.

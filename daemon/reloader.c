@@ -136,7 +136,8 @@ int reloader_start(struct reloader *r, struct config *config, int64_t now)
 
     r->config = config;
     error = reload_compare(&r->digest, config, &r->plan);
-    r->plan.first = true;
+    if (error == 0)
+        error = reload_resume(&r->plan, r->jobs, now);
     if (error == 0)
         do
             error = reload_step(&r->plan, r->jobs, geteuid(), now);

@@ -23,6 +23,7 @@ const struct spec_key_info spec_keys[KEY_COUNT_OF_KEYS] = {
     [KEY_TRANSIENT] = {"transient", "transient", "yes|no", SPEC_BOOLEAN, true},
     [KEY_REPORT] = {"report", "report", "all|none|every N|every SPAN", SPEC_STRING, true},
     [KEY_MESSAGE] = {"message", "message", "TEXT", SPEC_STRING, true},
+    [KEY_RESUME] = {"resume", "resume", "yes|no", SPEC_BOOLEAN, true},
 };
 
 static const char *const kind_names[] = {
@@ -219,6 +220,9 @@ int spec_draft_set(struct spec_draft *draft, enum spec_key key, const char *valu
     case KEY_MESSAGE:
         r = set_message(spec, value, &why);
         break;
+    case KEY_RESUME:
+        r = bool_parse(value, &spec->resume, &why);
+        break;
     case KEY_COUNT_OF_KEYS:
         return -EINVAL;
     }
@@ -378,6 +382,8 @@ static void merge_options(const struct spec_draft *draft, const struct spec_draf
         out->background = said->background;
     if ((said = said_by(draft, defaults, KEY_TRANSIENT)) != NULL)
         out->transient = said->transient;
+    if ((said = said_by(draft, defaults, KEY_RESUME)) != NULL)
+        out->resume = said->resume;
     if ((said = said_by(draft, defaults, KEY_REPORT)) != NULL)
         out->report = said->report;
 }
@@ -436,12 +442,19 @@ static bool same_text(const char *a, const char *b)
 uint64_t spec_print(const struct job_spec *spec)
 {
     const uint64_t numbers[] = {
-        spec->rate.ns,     spec->rate.ticks,
-        spec->count,       (uint64_t)spec->delay,
-        spec->report.when, (uint64_t)spec->report.every,
-        spec->kind,        spec->missed,
-        spec->immediate,   spec->background,
-        spec->transient,   spec->message != NULL,
+        spec->rate.ns,
+        spec->rate.ticks,
+        spec->count,
+        (uint64_t)spec->delay,
+        spec->report.when,
+        (uint64_t)spec->report.every,
+        spec->kind,
+        spec->missed,
+        spec->immediate,
+        spec->background,
+        spec->transient,
+        spec->resume,
+        spec->message != NULL,
     };
     const uint64_t key[2] = {siphash((const uint64_t[2]){0, 0}, numbers, sizeof numbers), 0};
 
@@ -454,7 +467,7 @@ bool spec_equal(const struct job_spec *a, const struct job_spec *b)
            a->rate.ticks == b->rate.ticks && a->count == b->count && a->delay == b->delay &&
            a->report.when == b->report.when && a->report.every == b->report.every && a->kind == b->kind &&
            a->missed == b->missed && a->immediate == b->immediate && a->background == b->background &&
-           a->transient == b->transient;
+           a->transient == b->transient && a->resume == b->resume;
 }
 
 /* The value of a key as spec_draft_set() takes it; NULL when it is what is built in, or the kind has none. */
@@ -484,6 +497,8 @@ static const char *value_of(const struct job_spec *spec, enum spec_key key, char
         return spec->report.when != REPORT_ALL ? report_rule_format(spec->report, buf, size) : NULL;
     case KEY_MESSAGE:
         return spec->message;
+    case KEY_RESUME:
+        return spec->resume ? "yes" : NULL;
     case KEY_NAME:
     case KEY_INTERVAL: // the rate says it
     case KEY_COUNT_OF_KEYS:

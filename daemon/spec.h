@@ -53,6 +53,7 @@ struct job_spec {
     bool immediate;
     bool background;
     bool transient; // not kept over a restart
+    bool resume;    // of a configured job: kept over a restart
 };
 
 enum spec_key {
@@ -68,8 +69,12 @@ enum spec_key {
     KEY_TRANSIENT,
     KEY_REPORT,
     KEY_MESSAGE,
+    KEY_RESUME, // from here on only in the configuration
     KEY_COUNT_OF_KEYS,
 };
+
+/* How many keys a job has that is added to a running daemon. */
+#define KEY_COUNT_ADDED KEY_RESUME
 
 /* How a key's value travels in JSON; in text it is always a string. */
 enum spec_type { SPEC_STRING, SPEC_INTEGER, SPEC_BOOLEAN };

@@ -190,7 +190,7 @@ static const char *value_text(const json_t *value, enum spec_type type, char *bu
 
 static int find_key(const char *member, enum spec_key *out)
 {
-    for (unsigned i = 0; i < KEY_COUNT_OF_KEYS; i++)
+    for (unsigned i = 0; i < KEY_COUNT_ADDED; i++)
         if (strcmp(member, spec_keys[i].json) == 0) {
             *out = (enum spec_key)i;
             return 0;
@@ -203,7 +203,7 @@ static void explain_unknown(const char *member, struct spec_error *err)
     struct nearest nearest;
 
     nearest_init(&nearest, member);
-    for (unsigned i = 0; i < KEY_COUNT_OF_KEYS; i++)
+    for (unsigned i = 0; i < KEY_COUNT_ADDED; i++)
         nearest_offer(&nearest, spec_keys[i].json);
     if (nearest.best != NULL)
         snprintf(err->why, sizeof err->why, "unknown member; did you mean '%s'?", nearest.best);

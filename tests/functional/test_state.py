@@ -152,6 +152,28 @@ def test_configured_jobs_start_anew_and_go_before(kept):
     assert d.list()["tea"]["id"] == 4
 
 
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_configured_jobs_resume_if_asked_to(kept, how):
+    begin = kept.config
+    job = "kind = countdown\ncount = 1000\ninterval = 50ms\n"
+    same, other, gone, done = (f"[job:{name}]\nresume = yes\n" for name in ("same", "other", "gone", "done"))
+    kept.config += same + job + other + job + gone + job + done + "kind = once\n[job:anew]\n" + job
+    d = kept.start()
+    d.wait_for("^tick job=anew .*left=990")
+    d.add(HOUR)
+    before = d.list(all=True)
+    end(d, how)
+    kept.config = begin + same + job + other + job + "message = m\n" + done + "kind = once\n[job:anew]\n" + job
+    d = kept.start()
+    jobs = d.list(all=True)
+    assert jobs.keys() == {"same", "other", "done", "anew", "loop-6"}
+    assert jobs["same"]["id"] == before["same"]["id"] and jobs["same"]["left"] <= 990
+    assert jobs["done"]["id"] == before["done"]["id"] and jobs["done"]["state"] == "finished"
+    assert min(jobs["other"]["left"], jobs["anew"]["left"]) > 990
+    assert min(jobs["other"]["id"], jobs["anew"]["id"]) > 6
+    assert [line.fields["job"] for line in d.lines("^start ")] == ["other", "anew"]
+
+
 def test_status_says_where(kept, daemon):
     d = kept.start()
     assert d.status()["stateFile"] == str(kept.file) and d.status()["degraded"] is None

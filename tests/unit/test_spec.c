@@ -399,7 +399,7 @@ static void a_difference_anywhere_is_seen(void **state)
         {KEY_NAME, "teb"},      {KEY_COUNT, "5"},        {KEY_RATE, "2"},          {KEY_RATE, "1/2s"},
         {KEY_INTERVAL, "2s"},   {KEY_DELAY, "1ns"},      {KEY_MISSED, "burst"},    {KEY_IMMEDIATE, "no"},
         {KEY_BACKGROUND, "on"}, {KEY_REPORT, "every 6"}, {KEY_REPORT, "every 6s"}, {KEY_MESSAGE, "n"},
-        {KEY_MESSAGE, ""},
+        {KEY_MESSAGE, ""},      {KEY_TRANSIENT, "yes"},  {KEY_RESUME, "yes"},
     };
     struct job_spec a, b;
     (void)state;
@@ -428,6 +428,46 @@ static void a_difference_anywhere_is_seen(void **state)
     assert_true(spec_equal(&b, &b));
     spec_clear(&a);
     spec_clear(&b);
+}
+
+/* What is kept of a spec makes the same one again, to the nanosecond. */
+static void a_spec_as_text_is_the_same(void **state)
+{
+    static const struct said said[][KEYS_MAX] = {
+        {{KEY_KIND, "loop"}},
+        {{KEY_KIND, "loop"}, {KEY_COUNT, "9007199254740992"}, {KEY_RATE, "123456789"}, {KEY_IMMEDIATE, "no"}},
+        {{KEY_KIND, "countdown"}, {KEY_COUNT, "0"}, {KEY_INTERVAL, "333333333ns"}, {KEY_MISSED, "delay"}},
+        {{KEY_KIND, "once"}, {KEY_DELAY, "1d 2h 3ns"}, {KEY_BACKGROUND, "yes"}, {KEY_TRANSIENT, "yes"}},
+        {{KEY_KIND, "loop"}, {KEY_REPORT, "every 6s"}, {KEY_MISSED, "burst"}, {KEY_MESSAGE, "a=b \"c\" \\"}},
+        {{KEY_KIND, "loop"}, {KEY_REPORT, "every 6"}, {KEY_RATE, "1/3s"}, {KEY_RESUME, "yes"}},
+    };
+    struct spec_error err;
+    char text[SPEC_TEXT_MAX];
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+        struct job_spec a, b;
+        make_well(said[i], NULL, &a);
+        assert_int_equal(spec_parse(spec_format(&a, text, sizeof text), &b, &err), 0);
+        if (!spec_equal(&a, &b))
+            fail_msg("is not the same again: %s", text);
+        spec_clear(&a);
+        spec_clear(&b);
+    }
+}
+
+static void text_that_is_no_spec_is_refused(void **state)
+{
+    static const char *const texts[] = {"", "kind", "kind=loop\ncolor=red\n", "kind=loop\nrate=0\n", "count=5\n"};
+    struct job_spec spec;
+    struct spec_error err;
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        int r = spec_parse(texts[i], &spec, &err);
+        if (r != -EINVAL && r != -ERANGE)
+            fail_msg("is taken: %s", texts[i]);
+    }
 }
 
 static void the_same_job_said_differently_is_the_same(void **state)
@@ -493,6 +533,8 @@ int main(void)
         cmocka_unit_test(defaults_fill_what_is_not_said),
         cmocka_unit_test(defaults_that_do_not_fit_are_passed_over),
         cmocka_unit_test(a_difference_anywhere_is_seen),
+        cmocka_unit_test(a_spec_as_text_is_the_same),
+        cmocka_unit_test(text_that_is_no_spec_is_refused),
         cmocka_unit_test(the_same_job_said_differently_is_the_same),
         cmocka_unit_test(a_copy_owns_its_texts),
         cmocka_unit_test(every_key_is_described),
