@@ -302,12 +302,15 @@ bool skim_slice(const char *text, size_t len, const char *quoted_name, struct sk
 
 bool skim_int(struct skim_value value, int64_t *out)
 {
-    const char *p = value.text, *end = value.text + value.len;
-    bool negative = p != NULL && *p == '-';
     int64_t n = 0;
 
-    if (p == NULL || skip_number(p, end) != end)
+    if (value.text == NULL)
         return false;
+    const char *p = value.text, *end = p + value.len;
+    bool negative = *p == '-';
+    if (skip_number(p, end) != end)
+        return false;
+    // Downwards: there is one more number below zero.
     for (p += negative; p < end; p++)
         if (!is_digit(*p) || __builtin_mul_overflow(n, 10, &n) || __builtin_sub_overflow(n, *p - '0', &n))
             return false;
