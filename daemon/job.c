@@ -136,6 +136,7 @@ int job_set_name(struct job *job, const char *name)
         return -ENOMEM;
     memcpy(job->name, &copy, sizeof copy);
     job->far_name = true;
+    // cppcheck-suppress memleak ; name[] has it
     return 0;
 }
 

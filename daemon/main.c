@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@
 
 #define CONFIG_NAME      "twistyd.conf"
 #define INSTALLED_CONFIG "/etc/twisty/" CONFIG_NAME
+
+#define LARGE_BLOCK (1 << 20) // bytes
 
 static const char usage[] =
     "Usage: twistyd [OPTION...]\n"
@@ -219,11 +222,23 @@ static int run(const struct daemon_options *options, struct config *config)
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/*
+ * Arrays that grow with the jobs are to grow by moving their pages, as glibc does with what is mapped on its own. Left
+ * to itself it raises the bound for that with each large block that is freed, up to 32 MiB; below the bound it copies,
+ * and to add one job to a million would then hold the loop.
+ */
+static void let_large_blocks_grow(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+    mallopt(M_TRIM_THRESHOLD, 4 * LARGE_BLOCK); // a call's memory is not given back after each
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {0};
     int status = EXIT_FAILURE;
 
+    let_large_blocks_grow();
     open_standard_fds();
     parse_options(argc, argv, &options);
     struct config *config = load(&options);

@@ -79,8 +79,8 @@ int sched_reserve(struct sched *s, uint32_t n)
         return 0;
     if (n > HANDLES_MAX)
         return -ENOMEM;
-    if (n < s->reserved + s->reserved / 2) // grow by half at least: adding stays linear
-        n = s->reserved + s->reserved / 2;
+    if (n < s->reserved + s->reserved / 4) // grow by a quarter at least: adding stays linear
+        n = s->reserved + s->reserved / 4;
     uint32_t room = n + n / 4 + BLOCK;
 
     uint32_t *stamps = reallocarray(s->stamps, n, sizeof *stamps);

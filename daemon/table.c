@@ -17,8 +17,8 @@ int table_reserve(struct table *t, uint32_t n)
 {
     if (n <= t->room)
         return 0;
-    if (n < t->room + t->room / 2) // grow by half at least: adding stays linear
-        n = t->room + t->room / 2;
+    if (n < t->room + t->room / 4) // grow by a quarter at least: adding stays linear
+        n = t->room + t->room / 4;
     uint32_t *heads = reallocarray(t->heads, n, sizeof *heads);
     if (heads == NULL)
         return -ENOMEM;

@@ -62,6 +62,7 @@ BENCHES = (
         ),
         figures=(Figure("ns", "CPU ns per tick"),),
         promises=(
+            Promise("10 mixed", "ns", "libevent", goal=1, check=1),
             Promise("1,000 mixed", "ns", "libevent", goal=1, check=3),
             Promise("100,000 mixed", "ns", "libevent", goal=20, check=12),
             Promise("1,000,000 mixed", "ns", "libevent", goal=60, check=40),
@@ -107,5 +108,15 @@ BENCHES = (
         figures=(Figure("per_tick", "instructions per tick"),),
         turns=1,
         promises=(Promise("100,000 mixed", "per_tick", check=750),),
+    ),
+    Bench(
+        name="longest",
+        title="The longest that the jobs hold the loop in one call (no reports)",
+        ours="jobs",
+        sides=(Side("jobs", lambda load: run_program("longest", load["jobs"]), absent_program("longest")),),
+        cases=(Case("100,000 jobs", {"jobs": 100_000}), Case("1,000,000 jobs", {"jobs": 1_000_000})),
+        figures=(Figure("add_us", "CPU us, adding one"), Figure("slice_us", "CPU us, a slice of 1,024 ticks")),
+        turns=3,
+        promises=(Promise("1,000,000 jobs", "add_us", goal=1000), Promise("1,000,000 jobs", "slice_us", goal=5000)),
     ),
 )
