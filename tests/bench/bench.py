@@ -11,10 +11,11 @@ import calls
 import crowd
 import frame
 import lines
+import load
 import ticks
 import timers
 
-PARTS = (timers, ticks, lines, calls, crowd)
+PARTS = (timers, ticks, lines, calls, crowd, load)
 
 
 def main():
