@@ -130,6 +130,7 @@ static bool make_batch(struct upload *u)
     emit_bool(e, "brief", true);
     emit_bool(e, "ifAbsent", u->inv->value[OPTION_IF_ABSENT] != NULL);
     emit_bool(e, "replace", u->inv->value[OPTION_REPLACE] != NULL);
+    emit_bool(e, "reset", u->inv->value[OPTION_RESET_OR_ADD] != NULL);
     emit_open(e, "jobs", '[');
     for (batch->n = 0; batch->n < BATCH_JOBS && e->len < VARLINK_MESSAGE_MAX - JOB_TEXT_MAX; batch->n++) {
         if (!config_builder_next_job(u->jobs, &job))

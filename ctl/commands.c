@@ -188,6 +188,7 @@ enum ctl_status command_add(struct session *session)
     json_t *parameters = with_value(json_object(), "jobs", jobs);
     parameters = with_flag(parameters, "ifAbsent", given(session, OPTION_IF_ABSENT));
     parameters = with_flag(parameters, "replace", given(session, OPTION_REPLACE));
+    parameters = with_flag(parameters, "reset", given(session, OPTION_RESET_OR_ADD));
     return call_and_print(session, "Add", parameters, "jobs", JSON_ARRAY, session->out.ops->added);
 }
 

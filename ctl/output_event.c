@@ -92,6 +92,7 @@ static void put_schedule(const json_t *event)
     put_text(event, "interval", "interval", false);
     if (!has_word(event, "delay", "0s"))
         put_text(event, "delay", "delay", false);
+    put_text(event, "after", "after", false);
     put_text(event, "source", "source", false);
 }
 

@@ -46,6 +46,14 @@ static void put_next_tick(const json_t *job, int64_t ns)
         fputs(" after it is resumed", stdout);
 }
 
+/* The job that it waits for, and nothing else; NULL when it does not. */
+static const char *awaited(const json_t *job)
+{
+    int64_t ns;
+
+    return has_word(job, "state", "waiting") && !number_of(job, "nextNsec", &ns) ? text_of(job, "after") : NULL;
+}
+
 /* When the job will have done all its ticks if nobody steers it, from its start; false for one without an end. */
 static bool job_length(const json_t *job, int64_t *out)
 {
@@ -104,6 +112,15 @@ static void put_plan(const json_t *job)
         fputs(", until it is stopped", stdout);
 }
 
+static void put_awaited(const json_t *job)
+{
+    if (awaited(job) == NULL)
+        return;
+    fputs(", once ", stdout);
+    put_text(awaited(job));
+    fputs(" has finished", stdout);
+}
+
 /* "running, 3 of 5 left, next in 1.2s" */
 static void put_progress(const json_t *job)
 {
@@ -120,6 +137,7 @@ static void put_progress(const json_t *job)
         fputs(", next ", stdout);
         put_next_tick(job, next);
     }
+    put_awaited(job);
 }
 
 static bool is_fresh(const json_t *job)
@@ -137,10 +155,12 @@ static void put_added(struct output *out, const json_t *jobs)
         put_text(text_of(job, "name"));
         if (!out->quiet) {
             fputs(": ", stdout);
-            if (is_fresh(job))
+            if (is_fresh(job)) {
                 put_plan(job);
-            else
+                put_awaited(job);
+            } else {
                 put_progress(job);
+            }
         }
         putchar('\n');
     }
@@ -206,13 +226,13 @@ static const struct row headings = {{
 }};
 
 /* What a row is made of, in the order in which the daemon has the members. */
-enum { NAME, KIND, STATE, LEFT, TICKS, MISSED, COUNT, RATE, INTERVAL, NEXT, LIST_MEMBERS };
+enum { NAME, KIND, STATE, LEFT, TICKS, MISSED, COUNT, RATE, INTERVAL, AFTER, NEXT, LIST_MEMBERS };
 
 static const char *const list_members[LIST_MEMBERS] = {
-    [NAME] = "name",     [KIND] = "kind",   [STATE] = "state",
-    [LEFT] = "left",     [TICKS] = "ticks", [MISSED] = "missed",
-    [COUNT] = "count",   [RATE] = "rate",   [INTERVAL] = "intervalNsec",
-    [NEXT] = "nextNsec",
+    [NAME] = "name",   [KIND] = "kind",     [STATE] = "state",
+    [LEFT] = "left",   [TICKS] = "ticks",   [MISSED] = "missed",
+    [COUNT] = "count", [RATE] = "rate",     [INTERVAL] = "intervalNsec",
+    [AFTER] = "after", [NEXT] = "nextNsec",
 };
 
 static void set_text(char *cell, struct skim_value value)
@@ -254,6 +274,20 @@ static void set_span(char *cell, struct skim_value value, const char *after)
         snprintf(cell, CELL_MAX, "-");
 }
 
+/* Until the job has something to do; or what it waits for. */
+static void set_next(char *cell, const char *state, struct skim_value next, struct skim_value awaited)
+{
+    char name[CELL_MAX];
+    int64_t ns;
+
+    if (strcmp(state, "waiting") == 0 && !skim_int(next, &ns) && skim_text(awaited, name, sizeof name) != NULL) {
+        snprintf(cell, CELL_MAX, "after ");
+        text_escape(cell, CELL_MAX, strlen(cell), name);
+        return;
+    }
+    set_span(cell, next, strcmp(state, "paused") == 0 ? " (paused)" : "");
+}
+
 static void fill_row(struct row *row, struct skim_value job)
 {
     struct skim_value members[LIST_MEMBERS];
@@ -267,7 +301,7 @@ static void fill_row(struct row *row, struct skim_value job)
     set_number(row->cell[COLUMN_MISSED], members[MISSED]);
     set_text(row->cell[COLUMN_RATE], members[RATE]);
     set_span(row->cell[COLUMN_EVERY], members[INTERVAL], "");
-    set_span(row->cell[COLUMN_NEXT], members[NEXT], strcmp(row->cell[COLUMN_STATE], "paused") == 0 ? " (paused)" : "");
+    set_next(row->cell[COLUMN_NEXT], row->cell[COLUMN_STATE], members[NEXT], members[AFTER]);
 }
 
 static void widen(struct output *out, const struct row *row)
@@ -373,6 +407,26 @@ static void put_schedule_fields(const json_t *job)
     put_field("report", text_of(job, "report"));
 }
 
+static void put_optional_field(const char *key, const char *text)
+{
+    if (text != NULL)
+        put_field(key, text);
+}
+
+/* on-failure only if it says something. */
+static void put_action_fields(const json_t *job)
+{
+    put_optional_field("on-tick", text_of(job, "onTick"));
+    put_optional_field("on-finish", text_of(job, "onFinish"));
+    if (!has_word(job, "onFailure", "continue"))
+        put_optional_field("on-failure", text_of(job, "onFailure"));
+    put_optional_field("on-stop", text_of(job, "onStop"));
+    if (number_or_zero(job, "failures") > 0 || number_or_zero(job, "skipped") > 0)
+        put_field_format("actions", "%" PRId64 " failed, %" PRId64 " skipped", number_or_zero(job, "failures"),
+                         number_or_zero(job, "skipped"));
+    put_optional_field("after", text_of(job, "after"));
+}
+
 static void put_owner(const json_t *job)
 {
     int64_t uid;
@@ -432,11 +486,10 @@ static void put_job(struct output *out, const json_t *job)
     put_field_format("id", "%" PRId64, number_or_zero(job, "id"));
     put_field("kind", text_of(job, "kind"));
     put_field("state", text_of(job, "state"));
-    if (text_of(job, "reason") != NULL)
-        put_field("reason", text_of(job, "reason"));
+    put_optional_field("reason", text_of(job, "reason"));
     put_schedule_fields(job);
-    if (text_of(job, "message") != NULL)
-        put_field("message", text_of(job, "message"));
+    put_optional_field("message", text_of(job, "message"));
+    put_action_fields(job);
     put_field("source", text_of(job, "source"));
     put_owner(job);
     put_time_fields(job);
@@ -505,6 +558,18 @@ static void put_log_fields(const json_t *status)
            number_or_zero(status, "logLost"));
 }
 
+static void put_action_counts(const json_t *counts)
+{
+    if (!json_is_object(counts))
+        return;
+    put_field_format("actions",
+                     "%" PRId64 " running, %" PRId64 " queued; %" PRId64 " started, %" PRId64 " failed, %" PRId64
+                     " skipped since the start",
+                     number_or_zero(counts, "running"), number_or_zero(counts, "queued"),
+                     number_or_zero(counts, "started"), number_or_zero(counts, "failed"),
+                     number_or_zero(counts, "skipped"));
+}
+
 static void put_loop(const json_t *loop)
 {
     size_t i;
@@ -536,6 +601,7 @@ static void put_status(struct output *out, const json_t *status)
     put_log_fields(status);
     put_counts(status);
     put_lateness(json_object_get(status, "lateness"));
+    put_action_counts(json_object_get(status, "actions"));
     put_next(status, text_of(status, "nextName"));
     put_field_format("clients", "%" PRId64, number_or_zero(status, "connections"));
     put_field("exits", is_true(status, "exitWhenDone") ? "when every job has ended" : "when it is told to");

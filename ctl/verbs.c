@@ -28,6 +28,8 @@ static const struct option {
     [OPTION_VERSION] = {.name = "version", .summary = "print the version"},
     [OPTION_IF_ABSENT] = {.name = "if-absent", .summary = "leave a running job of this name as it is"},
     [OPTION_REPLACE] = {.name = "replace", .summary = "stop a running job of this name, and take its place"},
+    [OPTION_RESET_OR_ADD] = {.name = "reset-or-add",
+                             .summary = "reset the job of this name, and add it if there is none"},
     [OPTION_FILE] = {.name = "file", .takes = "FILE", .summary = "the jobs of a file; - is the standard input"},
     [OPTION_ALL] = {.name = "all", .summary = "ended jobs too"},
     [OPTION_STATE] = {.name = "state", .takes = "STATE[,STATE...]", .summary = "only jobs in one of these states"},
@@ -43,6 +45,11 @@ static const struct option {
     [OPTION_SPEC + KEY_BACKGROUND] = {.summary = "whether the daemon may exit without waiting for it"},
     [OPTION_SPEC + KEY_REPORT] = {.summary = "which ticks are written to the log"},
     [OPTION_SPEC + KEY_MESSAGE] = {.summary = "text that goes with its reports"},
+    [OPTION_SPEC + KEY_ON_TICK] = {.summary = "action to run at each tick"},
+    [OPTION_SPEC + KEY_ON_FINISH] = {.summary = "action to run when it is finished"},
+    [OPTION_SPEC + KEY_ON_FAILURE] = {.summary = "what is to follow when one of its actions fails"},
+    [OPTION_SPEC + KEY_ON_STOP] = {.summary = "action to run when it is stopped"},
+    [OPTION_SPEC + KEY_AFTER] = {.summary = "start when the job of this name finishes"},
 };
 
 const char *const state_words[STATE_WORDS] = {"waiting", "running", "paused", "finished", "stopped", "failed"};
@@ -199,15 +206,23 @@ static int check_add_file(const struct invocation *inv, char *why, size_t size)
     return 0;
 }
 
+/* What to do when there is a job of this name: at most one thing, and then there is a name. */
 static int check_add_modes(const struct invocation *inv, char *why, size_t size)
 {
-    bool about_name = inv->value[OPTION_IF_ABSENT] != NULL || inv->value[OPTION_REPLACE] != NULL;
+    static const enum option_id modes[] = {OPTION_IF_ABSENT, OPTION_REPLACE, OPTION_RESET_OR_ADD};
     bool named = inv->value[OPTION_SPEC + KEY_NAME] != NULL || inv->value[OPTION_FILE] != NULL;
+    const char *given = NULL;
 
-    if (inv->value[OPTION_IF_ABSENT] != NULL && inv->value[OPTION_REPLACE] != NULL)
-        return refuse(why, size, "--if-absent and --replace exclude each other; give one of them");
-    if (about_name && !named)
-        return refuse(why, size, "--if-absent and --replace are about a job's name; give one with --name");
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+        const char *name = option_name(modes[i]);
+        if (inv->value[modes[i]] == NULL)
+            continue;
+        if (given != NULL)
+            return refuse(why, size, "--%s and --%s exclude each other; give one of them", given, name);
+        given = name;
+    }
+    if (given != NULL && !named)
+        return refuse(why, size, "--%s is about a job's name; give one with --name", given);
     return 0;
 }
 
@@ -296,7 +311,8 @@ const struct verb verbs[] = {
         .help = "A countdown gives N ticks and is finished; a loop ticks for ever, or N times; once\n"
                 "ticks once. What is left out comes from [defaults] in the daemon's configuration.\n"
                 "A FILE has [job:NAME] sections as in twistyd.conf(5), and its own [defaults].\n",
-        .options = SPEC_OPTIONS | BIT(OPTION_IF_ABSENT) | BIT(OPTION_REPLACE) | BIT(OPTION_FILE),
+        .options =
+            SPEC_OPTIONS | BIT(OPTION_IF_ABSENT) | BIT(OPTION_REPLACE) | BIT(OPTION_RESET_OR_ADD) | BIT(OPTION_FILE),
         .max = 2,
         .words = WORD_KIND,
         .check = check_add,

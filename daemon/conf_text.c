@@ -11,7 +11,13 @@
 /* inih's buffer also holds the line's end, which may be "\r\n", and a NUL. */
 _Static_assert(CONF_LINE_MAX + 3 <= INI_MAX_LINE, "inih would cut lines that we let through");
 
-#define JOB_PREFIX "job:"
+/* The words of sections; one that ends with a colon has a name of the user's own behind it. */
+static const struct {
+    const char *word;
+    enum conf_kind kind;
+} sections[] = {{"job:", CONF_JOB}, {"action:", CONF_ACTION}, {"daemon", CONF_DAEMON}, {"defaults", CONF_DEFAULTS}};
+
+#define NAMED_SECTIONS 2
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
@@ -101,7 +107,7 @@ static size_t hash(const char *name)
     return (size_t)(h ^ h >> 32);
 }
 
-static struct conf_section *find_section(const struct conf_text *t, const char *name)
+struct conf_section *conf_text_find(const struct conf_text *t, const char *name)
 {
     if (t->n_buckets == 0)
         return NULL;
@@ -199,39 +205,40 @@ __attribute__((format(printf, 3, 4))) static void mistake(struct reader *r, cons
 
 static enum conf_kind kind_of(const char *name)
 {
-    if (strcmp(name, "daemon") == 0)
-        return CONF_DAEMON;
-    if (strcmp(name, "defaults") == 0)
-        return CONF_DEFAULTS;
-    return strncmp(name, JOB_PREFIX, strlen(JOB_PREFIX)) == 0 ? CONF_JOB : CONF_KINDS;
+    for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
+        const char *word = sections[i].word;
+        if (i < NAMED_SECTIONS ? strncmp(name, word, strlen(word)) == 0 : strcmp(name, word) == 0)
+            return sections[i].kind;
+    }
+    return CONF_KINDS;
 }
 
 /* Of a section with a colon only what stands before it is compared: the rest is a name of the user's own. */
 static void tell_unknown_section(struct reader *r, const char *name)
 {
-    static const char *const words[] = {"job", "daemon", "defaults"};
     size_t prefix = strcspn(name, ":");
     bool named = name[prefix] == ':';
     char kind[CONF_SECTION_MAX + 1] = "";
     const char *nearest;
 
-    memcpy(kind, name, prefix);
+    memcpy(kind, name, prefix + named);
     if (named)
-        nearest = nearest_of(kind, words, 1, sizeof words[0]);
+        nearest = nearest_of(kind, sections, NAMED_SECTIONS, sizeof sections[0]);
     else
-        nearest = nearest_of(kind, words + 1, ARRAY_SIZE(words) - 1, sizeof words[0]);
+        nearest =
+            nearest_of(kind, sections + NAMED_SECTIONS, ARRAY_SIZE(sections) - NAMED_SECTIONS, sizeof sections[0]);
     if (nearest != NULL)
         conf_mistakes_add(r->text->mistakes, r->place, name, NULL, "unknown section; did you mean '%s%s'?", nearest,
-                          name + prefix);
+                          name + prefix + named);
     else
         conf_mistakes_add(r->text->mistakes, r->place, name, NULL,
-                          "unknown section; there are daemon, defaults and job:NAME");
+                          "unknown section; there are daemon, defaults, action:NAME and job:NAME");
 }
 
 /* Open the section that a header names: a new one, or one of an earlier file. */
 static void open_section(struct reader *r, const char *name)
 {
-    struct conf_section *section = find_section(r->text, name);
+    struct conf_section *section = conf_text_find(r->text, name);
     bool repeated = section != NULL && section->latest.file == r->place.file;
     enum conf_kind kind = kind_of(name);
 

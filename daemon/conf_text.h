@@ -27,7 +27,7 @@
 /* A section's keys are a bit each of a uint32_t. */
 #define CONF_KEYS_MAX 32
 
-enum conf_kind { CONF_DAEMON, CONF_DEFAULTS, CONF_JOB, CONF_KINDS };
+enum conf_kind { CONF_DAEMON, CONF_DEFAULTS, CONF_ACTION, CONF_JOB, CONF_KINDS };
 
 /* A table of known words; its entries, `stride` bytes apart, begin with their `const char *` word. */
 struct conf_words {
@@ -71,6 +71,9 @@ void conf_text_clear(struct conf_text *t);
 
 /* Add a file's text. Mistakes are noted; the only errors are -ENOMEM, and -ECANCELED when it is given up. */
 int conf_text_add(struct conf_text *t, uint32_t file, const char *text, size_t len);
+
+/* The section of this name, as in the brackets, that counts; or NULL. */
+struct conf_section *conf_text_find(const struct conf_text *t, const char *name);
 
 /* The index of a word, or -1. */
 int conf_words_find(const struct conf_words *words, const char *wanted);

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "conf_after.h"
 #include "conf_text.h"
 #include "gather.h"
 #include "text.h"
@@ -10,8 +11,10 @@
 #include <string.h>
 #include <syslog.h>
 
-/* The largest number that a setting takes. */
-#define SETTING_MAX 1000000000
+/* The largest numbers that settings take. Each command has three descriptors. */
+#define SETTING_MAX     1000000000
+#define MAX_ACTIONS_MAX 1000
+#define MAX_QUEUED_MAX  1000000
 
 /* The keys of [daemon]. */
 enum daemon_key {
@@ -26,6 +29,9 @@ enum daemon_key {
     DAEMON_REPORT_LIMIT,
     DAEMON_MAX_CONNECTIONS,
     DAEMON_STATE,
+    DAEMON_MAX_ACTIONS,
+    DAEMON_MAX_QUEUED,
+    DAEMON_STOP_TIMEOUT,
 };
 
 static const char *const daemon_keys[] = {
@@ -40,11 +46,15 @@ static const char *const daemon_keys[] = {
     [DAEMON_REPORT_LIMIT] = "report-limit",
     [DAEMON_MAX_CONNECTIONS] = "max-connections",
     [DAEMON_STATE] = "state",
+    [DAEMON_MAX_ACTIONS] = "max-actions",
+    [DAEMON_MAX_QUEUED] = "max-queued",
+    [DAEMON_STOP_TIMEOUT] = "stop-timeout",
 };
 
 static const struct conf_words section_keys[CONF_KINDS] = {
     [CONF_DAEMON] = {daemon_keys, ARRAY_SIZE(daemon_keys), sizeof daemon_keys[0]},
     [CONF_DEFAULTS] = {spec_keys, KEY_COUNT_OF_KEYS, sizeof spec_keys[0]},
+    [CONF_ACTION] = {action_keys, ACTION_KEYS, sizeof action_keys[0]},
     [CONF_JOB] = {spec_keys, KEY_COUNT_OF_KEYS, sizeof spec_keys[0]},
 };
 
@@ -135,6 +145,9 @@ void daemon_settings_default(struct daemon_settings *out)
         .keep_ended = 1000,
         .report_limit = 1000,
         .max_connections = 256,
+        .max_actions = 32,
+        .max_queued = 1000,
+        .stop_timeout = 5 * NSEC_PER_SEC,
     };
 }
 
@@ -222,10 +235,10 @@ static int find_word(const struct conf_words *words, const char *value, char *wh
     return -EINVAL;
 }
 
-static int set_count(const char *value, uint64_t min, uint32_t *out, const char **why)
+static int set_count(const char *value, uint64_t min, uint64_t max, uint32_t *out, const char **why)
 {
     uint64_t n;
-    int r = count_parse(value, SETTING_MAX, &n, why);
+    int r = count_parse(value, max, &n, why);
 
     if (r < 0)
         return r;
@@ -292,16 +305,25 @@ static int set_daemon(struct daemon_settings *s, enum daemon_key key, const char
         r = set_accuracy(value, &s->accuracy, &phrase);
         break;
     case DAEMON_MAX_JOBS:
-        r = set_count(value, 1, &s->max_jobs, &phrase);
+        r = set_count(value, 1, SETTING_MAX, &s->max_jobs, &phrase);
         break;
     case DAEMON_KEEP_ENDED:
-        r = set_count(value, 0, &s->keep_ended, &phrase);
+        r = set_count(value, 0, SETTING_MAX, &s->keep_ended, &phrase);
         break;
     case DAEMON_REPORT_LIMIT:
-        r = set_count(value, 0, &s->report_limit, &phrase);
+        r = set_count(value, 0, SETTING_MAX, &s->report_limit, &phrase);
         break;
     case DAEMON_MAX_CONNECTIONS:
-        r = set_count(value, 1, &s->max_connections, &phrase);
+        r = set_count(value, 1, SETTING_MAX, &s->max_connections, &phrase);
+        break;
+    case DAEMON_MAX_ACTIONS:
+        r = set_count(value, 1, MAX_ACTIONS_MAX, &s->max_actions, &phrase);
+        break;
+    case DAEMON_MAX_QUEUED:
+        r = set_count(value, 0, MAX_QUEUED_MAX, &s->max_queued, &phrase);
+        break;
+    case DAEMON_STOP_TIMEOUT:
+        r = span_parse(value, &s->stop_timeout, &phrase);
         break;
     case DAEMON_STATE:
         r = set_state(value, s->state, &phrase);
@@ -312,11 +334,17 @@ static int set_daemon(struct daemon_settings *s, enum daemon_key key, const char
     return r < 0 ? r : 0;
 }
 
+/* Note that a section has no place in a file of jobs. */
+static void refuse_section(struct config_builder *b, const struct conf_section *section)
+{
+    conf_mistakes_add(&b->mistakes, section->place, section->name, NULL,
+                      "a file of jobs has only [defaults] and [job:NAME]; this is for twistyd.conf");
+}
+
 static void read_daemon(struct config_builder *b, const struct conf_section *section, struct daemon_settings *out)
 {
     if (b->jobs_only)
-        conf_mistakes_add(&b->mistakes, section->place, section->name, NULL,
-                          "a file of jobs has only [defaults] and [job:NAME]; this is for twistyd.conf");
+        refuse_section(b, section);
     for (const struct conf_entry *e = section->first; e != NULL; e = e->next) {
         char shown[64] = "", why[160];
         if (set_daemon(out, (enum daemon_key)e->key, e->value, why, sizeof why) == 0)
@@ -324,6 +352,72 @@ static void read_daemon(struct config_builder *b, const struct conf_section *sec
         text_escape(shown, sizeof shown, 0, e->value);
         conf_mistakes_add(&b->mistakes, e->place, section->name, daemon_keys[e->key], "'%s' %s", shown, why);
     }
+}
+
+/* What a job could not name: such an action would be a word of on-failure. */
+static bool is_reserved(const char *name)
+{
+    return strcmp(name, "continue") == 0 || strcmp(name, "stop") == 0;
+}
+
+/* Set the keys of an action. Mistakes are noted; -ENOMEM is the only error. */
+static int set_action_keys(struct config_builder *b, const struct conf_section *section, struct action *action)
+{
+    uint32_t seen = section->doubtful;
+
+    for (const struct conf_entry *e = section->first; e != NULL; e = e->next) {
+        char why[256];
+        int r = action_set(action, (enum action_key)e->key, e->value, why, sizeof why);
+        if (r == -ENOMEM)
+            return r;
+        if (r < 0)
+            conf_mistakes_add(&b->mistakes, e->place, section->name, action_keys[e->key], "%s", why);
+        seen |= UINT32_C(1) << e->key;
+    }
+    if ((seen >> ACTION_EXEC & 1) == 0 && !section->repeated)
+        conf_mistakes_add(&b->mistakes, section->place, section->name, action_keys[ACTION_EXEC],
+                          "missing; it is the command, an absolute path and arguments");
+    return 0;
+}
+
+static int read_action(struct config_builder *b, const struct conf_section *section, struct config *config)
+{
+    const char *name = strchr(section->name, ':') + 1;
+
+    if (b->jobs_only) {
+        refuse_section(b, section);
+        return 0;
+    }
+    if (!name_valid(name))
+        conf_mistakes_add(
+            &b->mistakes, section->place, section->name, NULL,
+            "'%s' is not a name: letters, digits, '.', '_' and '-', at most 40, the first a letter or digit", name);
+    else if (is_reserved(name))
+        conf_mistakes_add(&b->mistakes, section->place, section->name, NULL,
+                          "'%s' has a meaning in on-failure; choose another name", name);
+    struct action *action = action_new(name);
+    int error = action == NULL ? -ENOMEM : set_action_keys(b, section, action);
+    if (error == 0 && !section->repeated)
+        config->actions.list[config->actions.n++] = action_ref(action);
+    action_unref(action);
+    return error;
+}
+
+static int read_actions(struct config_builder *b, struct config *config)
+{
+    size_t n = 0;
+    int error = 0;
+
+    for (const struct conf_section *s = b->text.first; s != NULL; s = s->next)
+        n += s->kind == CONF_ACTION;
+    config->actions.list = calloc(n + 1, sizeof *config->actions.list);
+    if (config->actions.list == NULL)
+        return -ENOMEM;
+    for (const struct conf_section *s = b->text.first; s != NULL && error == 0; s = s->next)
+        if (s->kind == CONF_ACTION)
+            error = read_action(b, s, config);
+    actions_sort(&config->actions);
+    return error;
 }
 
 /* A [defaults] or [job:NAME] section while it is read. */
@@ -360,6 +454,34 @@ static const char *misplaced(const struct conf_section *section, enum spec_key k
     return NULL;
 }
 
+/* Is this the name of an action, if it must be one? `why` says what else. */
+static bool names_action(const struct config *config, const char *name, char *why, size_t size)
+{
+    const char *nearest = NULL;
+
+    if (name == NULL || actions_find(&config->actions, name, &nearest) != NULL)
+        return true;
+    if (nearest != NULL)
+        snprintf(why, size, "there is no action '%s'; did you mean '%s'?", name, nearest);
+    else
+        snprintf(why, size, "there is no action '%s'; it would be a section [action:%s]", name, name);
+    return false;
+}
+
+/* Note the keys that name actions which are not there. Of a file of jobs the daemon will say it. */
+static void check_actions(struct config_builder *b, struct reading *r, const struct config *config)
+{
+    char why[256];
+
+    if (b->jobs_only)
+        return;
+    for (unsigned hook = 0; hook < JOB_HOOKS; hook++) {
+        enum spec_key key = job_hook_key((enum job_hook)hook);
+        if (!names_action(config, r->draft.spec.actions[hook], why, sizeof why))
+            refuse_key(b, r, r->set[key], key, why);
+    }
+}
+
 /* Read the keys of a section. Mistakes are noted; -ENOMEM is the only error. */
 static int read_keys(struct config_builder *b, struct reading *r)
 {
@@ -389,6 +511,7 @@ static int read_defaults(struct config_builder *b, const struct conf_section *se
     struct reading r = {.section = section, .refused = section->doubtful};
     int error = read_keys(b, &r);
 
+    check_actions(b, &r, config);
     if (error == 0 && spec_draft_has(&r.draft, KEY_RATE) && spec_draft_has(&r.draft, KEY_INTERVAL)) {
         refuse_key(b, &r, r.set[KEY_INTERVAL], KEY_INTERVAL, "rate and interval say the same thing; give one of them");
         r.draft.given &= ~(UINT32_C(1) << KEY_INTERVAL);
@@ -437,6 +560,7 @@ static int read_job(struct config_builder *b, const struct conf_section *section
         conf_mistakes_add(&b->mistakes, section->place, section->name, NULL, "%s", err.why);
     if (error != -ENOMEM)
         error = read_keys(b, &r);
+    check_actions(b, &r, config);
     if (error == 0)
         error = add_job(b, &r, config);
     spec_draft_clear(&r.draft);
@@ -446,7 +570,7 @@ static int read_job(struct config_builder *b, const struct conf_section *section
 /* What holds for every job, wherever it stands. */
 static int read_settings(struct config_builder *b, struct config *config)
 {
-    int error = 0;
+    int error = read_actions(b, config);
 
     for (const struct conf_section *s = b->text.first; s != NULL && error == 0; s = s->next) {
         if (s->kind == CONF_DAEMON)
@@ -478,6 +602,8 @@ static int read_jobs(struct config_builder *b, struct config *config)
                               config->daemon.max_jobs);
         error = is_given_up(b) ? -ECANCELED : read_job(b, s, config);
     }
+    if (!b->jobs_only)
+        conf_after_check(&b->text, KEY_AFTER);
     return error;
 }
 
@@ -529,6 +655,7 @@ void config_free(struct config *config)
     for (size_t i = 0; i < config->n_jobs; i++)
         spec_clear(&config->jobs[i]);
     free(config->jobs);
+    actions_clear(&config->actions);
     spec_draft_clear(&config->defaults);
     free(config);
 }

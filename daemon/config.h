@@ -8,6 +8,7 @@
 #ifndef TWISTY_CONFIG_H
 #define TWISTY_CONFIG_H
 
+#include "action.h"
 #include "spec.h"
 
 #include <stdatomic.h>
@@ -37,11 +38,15 @@ struct daemon_settings {
     uint32_t keep_ended;
     uint32_t report_limit;      // tick lines a second; 0: no limit
     uint32_t max_connections;   // to the control socket, of one user
+    uint32_t max_actions;       // commands that run at a time
+    uint32_t max_queued;        // actions that wait for their turn
+    int64_t stop_timeout;       // ns; from the SIGTERM to a command until its SIGKILL
     char state[STATE_PATH_MAX]; // an absolute path, or STATE_NONE; "": not said
 };
 
 struct config {
     struct daemon_settings daemon;
+    struct actions actions;
     struct spec_draft defaults; // [defaults]
     struct job_spec *jobs;      // owned, in the order of the files
     size_t n_jobs;

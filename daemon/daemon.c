@@ -6,6 +6,7 @@
 #include "lateness.h"
 #include "loop.h"
 #include "methods.h"
+#include "reactions.h"
 #include "reloader.h"
 #include "reply.h"
 #include "report.h"
@@ -13,6 +14,7 @@
 #include "sink.h"
 #include "text.h"
 #include "varlink.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -42,7 +44,10 @@
 /* How long the last lines may take to reach the log when the daemon ends. */
 #define GOODBYE_MS 2000
 
-/* ... and how long the last changes may take to reach the disk; systemd waits for 20 s. */
+/* How long a killed command is waited for when the daemon ends: one that the kernel does not let go. */
+#define KILLED_SPAN (2 * NSEC_PER_SEC)
+
+/* ... and how long the last changes may take to reach the disk; systemd waits for 20 s in all. */
 #define LAST_COMMIT_MS 10000
 
 /* Where the state is when a service manager has made a place for it. */
@@ -52,6 +57,7 @@ struct daemon {
     struct daemon_options options;
     struct daemon_settings settings; // in force, but for what only a restart changes
     struct spec_draft defaults;
+    struct actions actions;
     struct daemon_settings begun; // those in force from the start on that only a restart changes
     struct service *service;
     struct loop *loop;
@@ -59,6 +65,8 @@ struct daemon {
     struct report *report;
     struct jobs *jobs;
     struct durable *durable; // NULL: nothing is kept over a restart
+    struct waits *waits;
+    struct reactions *reactions;
     struct methods *methods;
     struct control *control;
     struct reloader *reloader;
@@ -72,6 +80,8 @@ struct daemon {
     char status[320];    // as last sent
     const char *stop;    // why it ends; NULL: it does not
     char stopped_by[24]; // " uid=1000", if somebody asked for it
+    bool ending;         // only commands are waited for
+    int64_t give_up;     // so long
 };
 
 /* The service manager's view. */
@@ -136,38 +146,71 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* After anything happened: see whether everything is done, and say when the loop has to wake next. */
-static void settle(struct daemon *d)
+/* Has every job ended that is not in the background, and all that follows from it? */
+static bool is_done(const struct daemon *d)
+{
+    return jobs_done(d->jobs) && !waits_busy(d->waits) && !reloader_under_way(d->reloader) &&
+           reactions_idle(d->reactions, true);
+}
+
+/* What the daemon waits for when it does not run jobs any more. */
+static int64_t settle_end(struct daemon *d)
+{
+    if (d->ending && (reactions_idle(d->reactions, false) || loop_now(d->loop) >= d->give_up))
+        loop_stop(d->loop);
+    return d->give_up;
+}
+
+static int64_t settle_jobs(struct daemon *d)
 {
     int64_t wake = TIME_NEVER;
 
     bool more = jobs_trim(d->jobs);
-    durable_submit(d->durable);
-    control_choke(d->control, durable_is_full(d->durable));
-    if (d->settings.exit_when_done && jobs_done(d->jobs) && !reloader_under_way(d->reloader))
+    if (d->settings.exit_when_done && is_done(d))
         stop(d, "done");
     jobs_next_due(d->jobs, &wake, NULL);
-    if (more || methods_busy(d->methods) || reloader_busy(d->reloader))
+    if (more || methods_busy(d->methods) || waits_busy(d->waits) || reloader_busy(d->reloader))
         wake = d->start; // at once, after what else is ready
-    wake = earlier(wake, report_due(d->report));
-    wake = earlier(wake, d->watchdog_due);
     if (d->status_stale)
         wake = earlier(wake, d->status_due);
+    return wake;
+}
+
+/* After anything happened: see whether everything is done, and say when the loop has to wake next. */
+static void settle(struct daemon *d)
+{
+    int64_t wake = d->stop != NULL ? settle_end(d) : settle_jobs(d);
+
+    durable_submit(d->durable);
+    control_choke(d->control, durable_is_full(d->durable));
+    wake = earlier(wake, MAX(reactions_due(d->reactions), d->start));
+    wake = earlier(wake, report_due(d->report));
+    wake = earlier(wake, d->watchdog_due);
     loop_wake_at(d->loop, wake);
+}
+
+static void run_jobs(struct daemon *d, int64_t now)
+{
+    d->tick_time = now;
+    d->timed = 0;
+    durable_begin_step(d->durable, now);
+    jobs_run_due(d->jobs, now, SLICE_STEPS);
+    durable_end_step(d->durable, now);
+    if (!reloader_busy(d->reloader)) // jobs that are waited for may be still to come
+        waits_work(d->waits, now);
+    if (!durable_is_full(d->durable))
+        methods_work(d->methods);
+    reloader_work(d->reloader, now);
 }
 
 static void on_wake(void *ctx, int64_t now)
 {
     struct daemon *d = ctx;
 
-    d->tick_time = now;
-    d->timed = 0;
-    durable_begin_step(d->durable, now);
-    jobs_run_due(d->jobs, now, SLICE_STEPS);
-    durable_end_step(d->durable, now);
-    if (!durable_is_full(d->durable))
-        methods_work(d->methods);
-    reloader_work(d->reloader, now);
+    if (d->stop == NULL)
+        run_jobs(d, now);
+    if (reactions_due(d->reactions) <= now)
+        reactions_work(d->reactions, now);
     if (report_due(d->report) <= now)
         report_flush(d->report, now);
     if (d->watchdog_due <= now) {
@@ -215,6 +258,17 @@ static void on_job_event(void *ctx, struct job *job, const struct job_event *ev)
     report_job(d->report, job, ev);
     durable_event(d->durable, job, ev);
     methods_job_event(d->methods, job, ev);
+    if (!waits_job_event(d->waits, job, ev))
+        report_daemon(d->report, LOG_CRIT, "failed", "job=%s error=\"no memory to have it wait; reset it\"",
+                      job_name(job));
+    reactions_job_event(d->reactions, job, ev);
+}
+
+static void on_actions_changed(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    settle(d);
 }
 
 static void on_job_removed(void *ctx, struct job *job)
@@ -223,6 +277,7 @@ static void on_job_removed(void *ctx, struct job *job)
 
     report_forget(d->report, job);
     durable_removed(d->durable, job);
+    waits_forget(d->waits, job);
 }
 
 /* Reload */
@@ -254,6 +309,9 @@ static void take_settings(struct daemon *d, struct config *config)
     spec_draft_clear(&d->defaults);
     d->defaults = config->defaults;
     config->defaults = (struct spec_draft){0};
+    actions_clear(&d->actions);
+    d->actions = config->actions;
+    config->actions = (struct actions){0};
 }
 
 /* " restart-needed=backend,clock", or nothing. */
@@ -295,16 +353,27 @@ static void on_reload_begin(void *ctx)
     methods_reload_begins(d->methods);
 }
 
+/* Jobs that are started from now on may name actions that are new with them. */
+static void on_reload_apply(void *ctx, const struct config *config)
+{
+    const struct daemon *d = ctx;
+
+    reactions_expect(d->reactions, &config->actions);
+}
+
 static void on_reload_end(void *ctx, int r, const struct reload_plan *plan, struct config *config,
                           const struct text_list *mistakes)
 {
     struct daemon *d = ctx;
     struct reload_result result = {.mistakes = *mistakes};
 
+    reactions_expect(d->reactions, NULL);
     if (r == 0) {
         take_settings(d, config);
         r = reload_describe(plan, &d->begun, &d->settings, &result);
     }
+    if (r == 0)
+        r = reactions_configure(d->reactions, &d->settings);
     configure(d); // also when it was broken off: with what was in force
     report_reload(d, r, &result);
     methods_reloaded(d->methods, r, &result);
@@ -347,6 +416,8 @@ static void on_signal(void *ctx, int signal_nr)
 
     if (signal_nr == SIGHUP)
         on_reload(d);
+    else if (d->ending)
+        reactions_stop(d->reactions, loop_now(d->loop)); // whoever says it twice does not want to wait
     else
         stop(d, signal_nr == SIGTERM ? "SIGTERM" : "SIGINT");
     settle(d);
@@ -366,6 +437,12 @@ static const struct spec_draft *on_defaults(void *ctx)
     return &d->defaults;
 }
 
+static const struct actions *on_actions(void *ctx)
+{
+    const struct daemon *d = ctx;
+    return &d->actions;
+}
+
 static void on_status(void *ctx, struct daemon_status *out)
 {
     const struct daemon *d = ctx;
@@ -382,6 +459,7 @@ static void on_status(void *ctx, struct daemon_status *out)
         .log_lost = stats.lost,
         .lateness = &d->lateness,
     };
+    reactions_counts(d->reactions, &out->actions);
 }
 
 static void on_message(void *ctx, struct conn *conn, const char *text, size_t len)
@@ -513,20 +591,35 @@ static void close_state(struct daemon *d)
 static int make_jobs(struct daemon *d, char *why, size_t size)
 {
     const struct jobs_hooks hooks = {.event = on_job_event, .removed = on_job_removed, .ctx = d};
-    const struct methods_hooks methods_hooks = {
-        .status = on_status, .reload = on_reload, .shutdown = on_shutdown, .defaults = on_defaults, .ctx = d};
+    const struct methods_hooks methods_hooks = {.status = on_status,
+                                                .reload = on_reload,
+                                                .shutdown = on_shutdown,
+                                                .defaults = on_defaults,
+                                                .actions = on_actions,
+                                                .ctx = d};
     struct jobs_config config = {.max_jobs = d->settings.max_jobs, .keep_ended = d->settings.keep_ended};
 
     if (getrandom(config.seed, sizeof config.seed, 0) != sizeof config.seed)
         return fail(why, size, -errno, "cannot get random numbers: %s", strerror(errno));
     d->jobs = jobs_new(&config, &hooks);
-    if (d->jobs == NULL)
+    d->waits = d->jobs == NULL ? NULL : waits_new(d->jobs);
+    if (d->waits == NULL)
         return fail(why, size, -ENOMEM, "out of memory");
     int r = open_state(d, why, size);
     if (r < 0)
         return r;
+    if (!waits_take_up(d->waits))
+        return fail(why, size, -ENOMEM, "out of memory");
     d->methods = methods_new(d->jobs, d->loop, d->durable, &methods_hooks);
     return d->methods == NULL ? fail(why, size, -ENOMEM, "out of memory") : 0;
+}
+
+static int make_reactions(struct daemon *d, char *why, size_t size)
+{
+    const struct reactions_hooks hooks = {.changed = on_actions_changed, .ctx = d};
+
+    int r = reactions_new(d->jobs, d->loop, d->report, &d->settings, &d->actions, &hooks, &d->reactions);
+    return r < 0 ? fail(why, size, r, "cannot get ready to run actions: %s", strerror(-r)) : 0;
 }
 
 static int socket_path(const struct daemon_options *options, char *buf, size_t size)
@@ -588,7 +681,7 @@ static int make_control(struct daemon *d, char *why, size_t size)
 static int start_jobs(struct daemon *d, struct config *config, char *why, size_t size)
 {
     const struct reloader_hooks hooks = {
-        .begin = on_reload_begin, .end = on_reload_end, .ready = on_reload_ready, .ctx = d};
+        .begin = on_reload_begin, .apply = on_reload_apply, .end = on_reload_end, .ready = on_reload_ready, .ctx = d};
     size_t n = config->n_jobs;
 
     d->reloader = reloader_new(d->options.config, d->jobs, loop_watches(d->loop), &hooks);
@@ -620,6 +713,8 @@ int daemon_new(const struct daemon_options *options, struct config *config, stru
     if (r == 0)
         r = make_jobs(d, why, size);
     if (r == 0)
+        r = make_reactions(d, why, size);
+    if (r == 0)
         r = make_control(d, why, size);
     if (r == 0)
         r = start_jobs(d, config, why, size);
@@ -633,6 +728,21 @@ int daemon_new(const struct daemon_options *options, struct config *config, stru
     return 0;
 }
 
+/* Nothing is started any more; what runs is told to end, and has its time for that. */
+static int end_actions(struct daemon *d)
+{
+    int64_t now = loop_now(d->loop);
+
+    service_notify(d->service, "STOPPING=1");
+    reactions_stop(d->reactions, now);
+    if (reactions_idle(d->reactions, false))
+        return 0;
+    d->ending = true;
+    d->give_up = now + d->settings.stop_timeout + KILLED_SPAN;
+    settle(d);
+    return loop_run(d->loop);
+}
+
 /* Each job's last state, then why the daemon ends. */
 static void say_goodbye(struct daemon *d)
 {
@@ -642,7 +752,6 @@ static void say_goodbye(struct daemon *d)
     int64_t now = loop_now(d->loop), deadline = sink_deadline(GOODBYE_MS);
     char elapsed[QUANTITY_TEXT_MAX];
 
-    service_notify(d->service, "STOPPING=1");
     jobs_counts(d->jobs, &counts);
     jobs_begin(d->jobs, &cursor);
     while ((job = jobs_next(&cursor)) != NULL)
@@ -671,6 +780,8 @@ int daemon_run(struct daemon *d)
     int r = d->stop != NULL ? 0 : loop_run(d->loop);
     if (r < 0)
         stop(d, "loop-failed");
+    else
+        r = end_actions(d);
     if (reloader_under_way(d->reloader))
         refuse_reload(d);
     control_last_turn(d->control);
@@ -687,7 +798,9 @@ void daemon_free(struct daemon *d)
     control_close(d->control);
     reloader_free(d->reloader);
     methods_free(d->methods); // its walks stand in the jobs
+    reactions_free(d->reactions);
     jobs_free(d->jobs);
+    waits_free(d->waits);
     report_free(d->report);
     sink_close(d->sink, GOODBYE_MS);
     loop_free(d->loop);

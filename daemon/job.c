@@ -179,7 +179,8 @@ void job_shed_extra(struct job *job)
 {
     const struct job_extra *extra = job->extra;
 
-    if (extra == NULL || extra->reason != NULL || extra->pending != NULL || extra->reported != INT64_MIN)
+    if (extra == NULL || extra->reason != NULL || extra->pending != NULL || extra->reported != INT64_MIN ||
+        extra->waiter != NULL || extra->failures > 0 || extra->skipped > 0)
         return;
     free(job->extra);
     job->extra = NULL;
@@ -190,7 +191,7 @@ static void start(struct job *job, int64_t now)
 {
     job->state = JOB_RUNNING;
     job->added = now;
-    job->t0 = now + job->delay;
+    job->t0 = job_after(job) != NULL ? TIME_NEVER : now + job->delay;
     job->passed = 0;
     job->missed = 0;
     if (job->extra == NULL)
@@ -220,6 +221,11 @@ static void finish(struct job *job, int64_t due, int64_t now, struct job_events 
     emit(job, EVENT_FINISH, now, out)->due = due;
 }
 
+bool job_waits(const struct job *job)
+{
+    return !job_ended(job) && job->t0 == TIME_NEVER;
+}
+
 struct job_life job_life_of(const struct job *job, int64_t now)
 {
     struct job_life life = {.state = (enum job_state)job->state,
@@ -231,6 +237,8 @@ struct job_life job_life_of(const struct job *job, int64_t now)
 
     if (job_ended(job))
         life.since = job->ended;
+    else if (job_waits(job))
+        life.state = JOB_WAITING;
     else
         life.t0 = job->state == JOB_PAUSED ? job->t0 + now : job->t0;
     return life;
@@ -268,12 +276,14 @@ int job_take_up(struct job *job, const struct job_life *life, int64_t done)
         }
         job->extra->reason = reason;
     }
-    job->state = (uint8_t)life->state;
+    job->state = life->state == JOB_WAITING ? JOB_RUNNING : (uint8_t)life->state;
     job->added = life->added;
     job->passed = life->passed;
     job->missed = life->missed;
     if (job_ended(job))
         job->ended = life->since;
+    else if (life->state == JOB_WAITING)
+        job->t0 = TIME_NEVER;
     else
         job->t0 = life->state == JOB_PAUSED ? life->t0 - life->since : life->t0;
     if (life->state == JOB_RUNNING && done >= job->t0)
@@ -363,7 +373,8 @@ int job_pause(struct job *job, int64_t now, struct job_events *out)
     if (job->state == JOB_PAUSED)
         return -EALREADY;
     job->state = JOB_PAUSED;
-    job->t0 -= now;
+    if (job->t0 != TIME_NEVER)
+        job->t0 -= now;
     emit(job, EVENT_PAUSE, now, out);
     return 0;
 }
@@ -377,7 +388,8 @@ int job_resume(struct job *job, int64_t now, struct job_events *out)
     if (job->state != JOB_PAUSED)
         return -EALREADY;
     job->state = JOB_RUNNING;
-    job->t0 += now;
+    if (job->t0 != TIME_NEVER)
+        job->t0 += now;
     emit(job, EVENT_RESUME, now, out);
     return 0;
 }
@@ -387,6 +399,28 @@ void job_reset(struct job *job, int64_t now, struct job_events *out)
     out->n = 0;
     start(job, now);
     emit(job, EVENT_RESET, now, out);
+}
+
+void job_release(struct job *job, int64_t start, int64_t now, struct job_events *out)
+{
+    out->n = 0;
+    if (!job_waits(job))
+        return;
+    job->t0 = job->delay + (job->state == JOB_PAUSED ? 0 : start);
+    if (job->state != JOB_PAUSED)
+        emit(job, EVENT_RESUME, now, out);
+}
+
+void job_count_failure(struct job *job)
+{
+    if (job_extra(job) != NULL)
+        job->extra->failures++;
+}
+
+void job_count_skipped(struct job *job)
+{
+    if (job_extra(job) != NULL)
+        job->extra->skipped++;
 }
 
 int job_stop(struct job *job, int64_t now, const char *why, struct job_events *out)

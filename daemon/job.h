@@ -21,6 +21,7 @@ enum job_state { JOB_WAITING, JOB_RUNNING, JOB_PAUSED, JOB_FINISHED, JOB_STOPPED
 enum job_source { SOURCE_CONFIG, SOURCE_CONTROL };
 
 struct pending_tick; // report.c
+struct waiter;       // waits.c
 
 /* Neighbours in a list of jobs.c, by their slots. */
 struct job_link {
@@ -42,7 +43,8 @@ struct job {
     // what a tick needs, in the space of one cache line
     const struct traits *traits; // counted
     union {
-        int64_t t0;    // of a live job: the grid's origin; while it is paused counted from the pause
+        int64_t t0;    // of a live job: the grid's origin; while it is paused counted from the pause; TIME_NEVER: it
+                       // waits for another job
         int64_t ended; // when it ended
     };
     uint64_t passed; // grid points behind it: ticks given + missed
@@ -70,6 +72,9 @@ struct job_extra {
     char *reason;                 // owned; why it failed, else NULL
     struct pending_tick *pending; // report.c::pending, NULL when no tick line of this job waits
     int64_t reported;             // report.c: when the span began that has the last tick line, or INT64_MIN
+    struct waiter *waiter;        // waits.c, NULL when it waits for no other job
+    uint64_t failures;            // of its actions, since it was accepted
+    uint64_t skipped;             // runs of its actions, since it was accepted
 };
 
 enum job_event_type {
@@ -124,9 +129,9 @@ void job_start(struct job *job, int64_t now, struct job_events *out);
  * time, and t0 is where the grid's origin would be if the job went on then.
  */
 struct job_life {
-    enum job_state state; // never JOB_WAITING
+    enum job_state state; // JOB_WAITING: for another job, and of such a one it is not kept that it was paused
     int64_t added;
-    int64_t t0;    // not of an ended job
+    int64_t t0;    // not of an ended job, nor of one that waits
     int64_t since; // when it ended, or see above
     uint64_t passed, missed;
     const char *reason; // why it failed, else NULL; the job's
@@ -173,6 +178,19 @@ int job_stop(struct job *job, int64_t now, const char *why, struct job_events *o
 
 /* Its work failed: it ends as failed, and only it. -ESRCH when it has ended, -ENOMEM when `why` cannot be kept. */
 int job_fail(struct job *job, int64_t now, const char *why, struct job_events *out);
+
+/*
+ * The job that this one waits for has finished, at `start`: begin then, or as much later as its delay says, which is
+ * told as a job's going on. One that is paused begins when it is resumed. Nothing when it waits for none.
+ */
+void job_release(struct job *job, int64_t start, int64_t now, struct job_events *out);
+
+/* Does it wait for another job? */
+bool job_waits(const struct job *job);
+
+/* An action of the job has failed for good, or was skipped. */
+void job_count_failure(struct job *job);
+void job_count_skipped(struct job *job);
 
 /* The state as people see it: waiting until t0, then running. */
 enum job_state job_state_at(const struct job *job, int64_t now);
@@ -244,6 +262,33 @@ static inline struct report_rule job_report_rule(const struct job *job)
 static inline const char *job_message(const struct job *job)
 {
     return job->traits->spec.message;
+}
+
+/* The action that it names for an event; NULL: none. */
+static inline const char *job_action(const struct job *job, enum job_hook hook)
+{
+    return job->traits->spec.actions[hook];
+}
+
+static inline bool job_stops_on_failure(const struct job *job)
+{
+    return job->traits->spec.stop_on_failure;
+}
+
+/* The job whose finish starts this one; NULL: none. */
+static inline const char *job_after(const struct job *job)
+{
+    return job->traits->spec.after;
+}
+
+static inline uint64_t job_failures(const struct job *job)
+{
+    return job->extra != NULL ? job->extra->failures : 0;
+}
+
+static inline uint64_t job_skipped(const struct job *job)
+{
+    return job->extra != NULL ? job->extra->skipped : 0;
 }
 
 /* Why it failed; else NULL. */

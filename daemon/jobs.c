@@ -261,9 +261,16 @@ struct incoming {
     struct job *job, *displaced;
 };
 
+static bool asks_for(const struct job_spec *spec, const struct job *job)
+{
+    const struct job_spec has = job_spec_of(job);
+
+    return spec_equal(spec, &has);
+}
+
 /*
  * First half of adding one: a job that is nowhere listed, but has its name if it brings one. It is NULL when the one
- * that has the name shall stay (ADD_IF_ABSENT). Undone by retract().
+ * that has the name shall stay (ADD_IF_ABSENT, ADD_OR_RESET). Undone by retract().
  */
 static int prepare(struct jobs *jobs, const struct jobs_add *add, size_t i, struct incoming *out)
 {
@@ -272,6 +279,8 @@ static int prepare(struct jobs *jobs, const struct jobs_add *add, size_t i, stru
 
     if (holder != NULL && holder->id == ID_UNKNOWN) // twice in this batch
         return -EEXIST;
+    if (holder != NULL && add->mode == ADD_OR_RESET && asks_for(spec, holder))
+        return 0;
     if (holder != NULL && !job_ended(holder)) {
         if (add->mode == ADD_NEW)
             return -EEXIST;
@@ -347,6 +356,12 @@ static void take_in(struct jobs *jobs, const struct incoming *in, int64_t now)
     stepped(jobs, job, now, &events, 0);
 }
 
+/* Is it an ended job that stays, to be reset? */
+static bool holder_ended(const struct jobs *jobs, const struct job_spec *spec)
+{
+    return job_ended(names_get(jobs->names, spec->name));
+}
+
 /* All of the first halves, or none. */
 static int prepare_all(struct jobs *jobs, const struct jobs_add *add, struct incoming *batch, size_t *failed)
 {
@@ -356,6 +371,7 @@ static int prepare_all(struct jobs *jobs, const struct jobs_add *add, struct inc
     for (size_t i = 0; r == 0 && i < add->n; i++) {
         r = prepare(jobs, add, i, &batch[i]);
         more += batch[i].job != NULL && (batch[i].displaced == NULL || batch[i].displaced->in_ended);
+        going -= r == 0 && add->mode == ADD_OR_RESET && batch[i].job == NULL && holder_ended(jobs, &add->specs[i]);
         *failed = i;
     }
     if (r == 0 && more > 0 && more + jobs->counts.listed > jobs->config.max_jobs + going)
@@ -382,6 +398,8 @@ int jobs_add(struct jobs *jobs, const struct jobs_add *add, int64_t now, struct 
     for (size_t i = 0; r == 0 && i < add->n; i++) {
         if (batch[i].job != NULL)
             take_in(jobs, &batch[i], now);
+        else if (add->mode == ADD_OR_RESET)
+            jobs_reset(jobs, names_get(jobs->names, add->specs[i].name), now);
         if (jobs_out != NULL)
             jobs_out[i] = batch[i].job != NULL ? batch[i].job : names_get(jobs->names, add->specs[i].name);
     }
@@ -480,6 +498,15 @@ int jobs_fail(struct jobs *jobs, struct job *job, int64_t now, const char *why)
 
     account(jobs, job, -1);
     return stepped(jobs, job, now, &events, job_fail(job, now, why, &events));
+}
+
+void jobs_release(struct jobs *jobs, struct job *job, int64_t start, int64_t now)
+{
+    struct job_events events;
+
+    job_release(job, start, now, &events);
+    settle(jobs, job, now);
+    tell(jobs, job, &events);
 }
 
 void jobs_remove(struct jobs *jobs, struct job *job, int64_t now, const char *why)

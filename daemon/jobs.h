@@ -49,6 +49,7 @@ enum jobs_add_mode {
     ADD_NEW,       // a live job of the same name is an error
     ADD_IF_ABSENT, // ... is left as it is, and returned
     ADD_REPLACE,   // ... is stopped and replaced
+    ADD_OR_RESET,  // ... or an ended one is reset if it was asked for the same, else it is replaced
 };
 
 struct jobs_add {
@@ -96,6 +97,9 @@ int jobs_resume(struct jobs *jobs, struct job *job, int64_t now);
 void jobs_reset(struct jobs *jobs, struct job *job, int64_t now);
 int jobs_stop(struct jobs *jobs, struct job *job, int64_t now, const char *why);
 int jobs_fail(struct jobs *jobs, struct job *job, int64_t now, const char *why);
+
+/* As job_release(). */
+void jobs_release(struct jobs *jobs, struct job *job, int64_t start, int64_t now);
 
 /* Forget the job; a live one is stopped first. The pointer is dead afterwards. */
 void jobs_remove(struct jobs *jobs, struct job *job, int64_t now, const char *why);

@@ -1,5 +1,6 @@
 #include "methods.h"
 
+#include "accept.h"
 #include "interfaces.h"
 #include "reply.h"
 #include "streams.h"
@@ -49,7 +50,7 @@ struct method {
     const char *name;
     enum access access;
     bool needs_more;
-    struct param params[5];
+    struct param params[6];
     void (*handle)(struct methods *m, const struct request *rq);
 };
 
@@ -100,45 +101,6 @@ static void clear_specs(struct job_spec *specs, size_t n)
     free(specs);
 }
 
-static void reply_invalid_job(const struct request *rq, size_t index, const char *field, const char *reason)
-{
-    struct emit e = {0};
-
-    varlink_begin_error(&e, TWISTY_INTERFACE ".InvalidJob");
-    emit_int(&e, "index", (int64_t)index);
-    emit_text(&e, "field", field);
-    emit_text(&e, "reason", reason);
-    reply(rq, &e);
-}
-
-/* jobs[i] of the call as a spec. On -EINVAL and -ERANGE the error has been replied. */
-static int read_spec(struct methods *m, const struct request *rq, size_t i, struct job_spec *out)
-{
-    struct spec_draft draft = {0};
-    struct spec_error error = {0};
-    const char *field = "";
-
-    int r = wire_draft(json_array_get(request_param(rq, "jobs"), i), &draft, &field, &error);
-    if (r == 0) {
-        r = spec_from_draft(&draft, m->hooks.defaults(m->hooks.ctx), out, &error);
-        field = spec_keys[error.key].json;
-    }
-    if (r == -EINVAL || r == -ERANGE)
-        reply_invalid_job(rq, i, field, error.why);
-    spec_draft_clear(&draft);
-    return r;
-}
-
-/* Only the privileged can put a job in the place of another user's: a live one's, or an ended one's record. */
-static bool may_take_name(const struct methods *m, const struct request *rq, const struct job_spec *spec)
-{
-    const struct job *holder = spec->name != NULL ? jobs_find(m->jobs, spec->name) : NULL;
-
-    if (holder == NULL || rq->peer->privileged || holder->owner == rq->peer->uid)
-        return true;
-    return !job_ended(holder) && !request_flag(rq, "replace");
-}
-
 static bool any_kept(struct job **jobs, size_t n)
 {
     bool kept = false;
@@ -174,6 +136,22 @@ static bool any_to_keep(const struct job_spec *specs, size_t n)
     return keep;
 }
 
+static const struct {
+    const char *param;
+    enum jobs_add_mode mode;
+} add_modes[] = {{"ifAbsent", ADD_IF_ABSENT}, {"replace", ADD_REPLACE}, {"reset", ADD_OR_RESET}};
+
+/* The second of these parameters that is given; NULL when at most one is. */
+static const char *excluded_mode(const struct request *rq)
+{
+    unsigned given = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(add_modes); i++)
+        if (request_flag(rq, add_modes[i].param) && given++ > 0)
+            return add_modes[i].param;
+    return NULL;
+}
+
 static void add_specs(struct methods *m, const struct request *rq, struct job_spec *specs, size_t n)
 {
     struct jobs_add batch = {.specs = specs, .n = n, .source = SOURCE_CONTROL, .owner = rq->peer->uid};
@@ -181,7 +159,9 @@ static void add_specs(struct methods *m, const struct request *rq, struct job_sp
     struct jobs_counts before, after;
     size_t failed;
 
-    batch.mode = request_flag(rq, "replace") ? ADD_REPLACE : request_flag(rq, "ifAbsent") ? ADD_IF_ABSENT : ADD_NEW;
+    for (size_t i = 0; i < ARRAY_SIZE(add_modes); i++)
+        if (request_flag(rq, add_modes[i].param))
+            batch.mode = add_modes[i].mode;
     jobs_counts(m->jobs, &before);
     int r = jobs == NULL ? -ENOMEM : jobs_add(m->jobs, &batch, loop_now(m->loop), jobs, &failed);
     jobs_counts(m->jobs, &after);
@@ -204,20 +184,17 @@ static void add(struct methods *m, const struct request *rq)
         reply_limit(rq, "jobs in one call", ADD_MAX);
         return;
     }
+    const char *excluded = excluded_mode(rq);
+    if (excluded != NULL) {
+        reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", excluded);
+        return;
+    }
+    const struct accept accept = {.jobs = m->jobs,
+                                  .defaults = m->hooks.defaults(m->hooks.ctx),
+                                  .actions = m->hooks.actions(m->hooks.ctx),
+                                  .rq = rq};
     struct job_spec *specs = calloc(n + 1, sizeof *specs);
-    int r = specs == NULL ? -ENOMEM : 0;
-
-    if (request_flag(rq, "replace") && request_flag(rq, "ifAbsent")) {
-        reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", "replace");
-        r = -EINVAL;
-    }
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        r = read_spec(m, rq, i, &specs[i]);
-        if (r == 0 && !may_take_name(m, rq, &specs[i])) {
-            reply_not_yours(rq, specs[i].name);
-            r = -EPERM;
-        }
-    }
+    int r = specs == NULL ? -ENOMEM : accept_specs(&accept, specs, n);
     if (r == 0 && durable_degraded(m->durable) != NULL && any_to_keep(specs, n))
         reply_not_durable(rq, durable_degraded(m->durable), false);
     else if (r == 0)
@@ -344,6 +321,17 @@ static void put_lateness(struct emit *e, const struct lateness *lateness)
     emit_close(e, '}');
 }
 
+static void put_actions(struct emit *e, const struct runner_counts *counts)
+{
+    emit_open(e, "actions", '{');
+    emit_int(e, "running", counts->running);
+    emit_int(e, "queued", counts->queued);
+    emit_int(e, "started", (int64_t)counts->started);
+    emit_int(e, "failed", (int64_t)counts->failed);
+    emit_int(e, "skipped", (int64_t)counts->skipped);
+    emit_close(e, '}');
+}
+
 static void put_daemon(struct emit *e, const struct methods *m, const struct wire_clock *clock)
 {
     struct daemon_status daemon;
@@ -364,6 +352,7 @@ static void put_daemon(struct emit *e, const struct methods *m, const struct wir
     put_lateness(e, daemon.lateness);
     emit_int(e, "suppressed", (int64_t)daemon.suppressed);
     emit_int(e, "logLost", (int64_t)daemon.log_lost);
+    put_actions(e, &daemon.actions);
     emit_int(e, "connections", control_connections(m->control));
 }
 
@@ -507,6 +496,7 @@ static const struct method methods[] = {
         .params = {{"jobs", PARAM_OBJECTS, true},
                    {"ifAbsent", PARAM_BOOLEAN, false},
                    {"replace", PARAM_BOOLEAN, false},
+                   {"reset", PARAM_BOOLEAN, false},
                    {"brief", PARAM_BOOLEAN, false}},
         .handle = add,
     },

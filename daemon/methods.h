@@ -13,6 +13,7 @@
 #include "lateness.h"
 #include "loop.h"
 #include "reload.h"
+#include "runner.h"
 
 struct methods;
 
@@ -25,6 +26,7 @@ struct daemon_status {
     int64_t start; // of the loop's clock
     uint64_t suppressed;
     uint64_t log_lost;
+    struct runner_counts actions;
     const struct lateness *lateness; // of all ticks
 };
 
@@ -34,6 +36,7 @@ struct methods_hooks {
     void (*reload)(void *ctx);
     void (*shutdown)(void *ctx, const struct peer *peer);
     const struct spec_draft *(*defaults)(void *ctx);
+    const struct actions *(*actions)(void *ctx);
     void *ctx;
 };
 

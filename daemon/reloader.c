@@ -91,6 +91,7 @@ static void on_done(void *ctx)
         end(r, r->error);
     } else if (r->stage == READING) {
         r->stage = APPLYING;
+        r->hooks.apply(r->hooks.ctx, r->config);
     } else {
         r->stage = IDLE;
         if (r->again)

@@ -18,9 +18,11 @@ struct reloader;
 
 struct reloader_hooks {
     void (*begin)(void *ctx);
+    /* The config has no mistakes, and its jobs are going to be started; it is valid until the end. */
+    void (*apply)(void *ctx, const struct config *config);
     /*
-     * It is over: 0; -EINVAL with the mistakes, and nothing is changed; or -ENOMEM. On 0 the settings and the defaults
-     * may be taken out of the config.
+     * It is over: 0; -EINVAL with the mistakes, and nothing is changed; or -ENOMEM. On 0 the settings, the defaults
+     * and the actions may be taken out of the config.
      */
     void (*end)(void *ctx, int r, const struct reload_plan *plan, struct config *config,
                 const struct text_list *mistakes);

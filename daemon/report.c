@@ -21,6 +21,9 @@
 /* A reason for the log, escaped. Longer ones are cut, so that a message behind it always has room. */
 #define REASON_MAX 512
 
+/* A line of an action's output, escaped. Longer ones are cut. */
+#define OUTPUT_MAX 1500
+
 /* The first are in the order of enum job_event_type, the others are the daemon's own. */
 const struct report_event report_events[REPORT_EVENTS] = {
     [EVENT_START] = {"start", "e81e067805da476895a85fd2f087f858"},
@@ -36,6 +39,8 @@ const struct report_event report_events[REPORT_EVENTS] = {
     {"state", "5bd2f1a64c7e4c0e9d3c8f1b7a90e2d4"},
     {"reload", "8828db013eca4cf2883e759a4550e66e"},
     {"exit", "44d0a1f2870e45ff836e624f8a6deda1"},
+    {"action-failed", "b64381e002c24468aa4bafee0b60aac2"},
+    {"output", "790e06619c68424da7139dcad50900f6"},
 };
 
 static const int priorities[] = {
@@ -55,9 +60,10 @@ struct pending_tick {
 struct report {
     struct sink *sink;
     int log_level;
-    int64_t tick_cost;  // nanoseconds of the limit that a tick line uses; 0: there is no limit
-    int64_t used_until; // the limit is used up to here: at most a second from now
-    bool blocked;       // the sink takes no ticks until it tells
+    int64_t tick_cost;         // nanoseconds of the limit that a tick line uses; 0: there is no limit
+    int64_t used_until;        // the limit is used up to here: at most a second from now
+    int64_t output_used_until; // the same for output
+    bool blocked;              // the sink takes no ticks until it tells
     TAILQ_HEAD(pending_list, pending_tick) pending;
     uint64_t suppressed;
 };
@@ -102,12 +108,16 @@ static void add_span(struct line *line, const char *key, int64_t ns)
     add_value(line, key, span_format(ns, buf, sizeof buf));
 }
 
-/* Since the job was accepted or last reset; for people, so to the millisecond. */
+/* For people, so to the millisecond. */
+static void add_span_rounded(struct line *line, const char *key, int64_t ns)
+{
+    add_span(line, key, (ns + NSEC_PER_MSEC / 2) / NSEC_PER_MSEC * NSEC_PER_MSEC);
+}
+
+/* Since the job was accepted or last reset. */
 static void add_elapsed(struct line *line, const struct job *job, const struct job_event *ev)
 {
-    int64_t elapsed = MAX(ev->at - job->added, 0);
-
-    add_span(line, " elapsed=", (elapsed + NSEC_PER_MSEC / 2) / NSEC_PER_MSEC * NSEC_PER_MSEC);
+    add_span_rounded(line, " elapsed=", MAX(ev->at - job->added, 0));
 }
 
 static void add_count(struct line *line, const struct job *job)
@@ -140,6 +150,8 @@ static void add_schedule(struct line *line, const struct job *job)
     }
     if (job->delay > 0)
         add_span(line, " delay=", job->delay);
+    if (job_after(job) != NULL)
+        add_value(line, " after=", job_after(job));
     line_text(line, job->source == SOURCE_CONFIG ? " source=config" : " source=control");
 }
 
@@ -252,16 +264,16 @@ static int write_event(struct report *r, const struct job *job, const struct job
     return sink_write(r->sink, &c.record, keep);
 }
 
-static bool limit_allows(const struct report *r, int64_t now)
+static bool limit_allows(const struct report *r, int64_t used_until, int64_t now)
 {
-    return r->tick_cost == 0 || r->used_until <= now + NSEC_PER_SEC - r->tick_cost;
+    return r->tick_cost == 0 || used_until <= now + NSEC_PER_SEC - r->tick_cost;
 }
 
 /* Write a tick unless it has to wait: false. */
 static bool write_tick(struct report *r, const struct job *job, const struct job_event *ev, uint64_t suppressed,
                        int64_t now)
 {
-    if (r->blocked || !limit_allows(r, now))
+    if (r->blocked || !limit_allows(r, r->used_until, now))
         return false;
     if (write_event(r, job, ev, suppressed, false) == -EAGAIN) {
         r->blocked = true;
@@ -387,7 +399,7 @@ struct report *report_new(struct sink *sink, const struct report_config *config)
     if (r == NULL)
         return NULL;
     r->sink = sink;
-    r->used_until = INT64_MIN / 2;
+    r->used_until = r->output_used_until = INT64_MIN / 2;
     TAILQ_INIT(&r->pending);
     report_configure(r, config);
     return r;
@@ -469,6 +481,80 @@ void report_daemon(struct report *r, int priority, const char *event, const char
     add_own_text(&line, text);
     add_field(&record, "TWISTY_EVENT", event);
     sink_write(r->sink, &record, true);
+}
+
+/* "EVENT job=... id=... action=...", and what follows from `more`. */
+static int write_run(struct report *r, int priority, const char *event, const struct report_run *run, const char *more,
+                     bool keep)
+{
+    char buf[SINK_LINE_MAX + 1], id[24];
+    struct line line = line_begin(buf, sizeof buf);
+    struct sink_record record = {.priority = priority, .line = buf, .message_id = find_message_id(event)};
+
+    line_text(&line, event);
+    line_text(&line, " job=");
+    line_text(&line, run->job);
+    add_number(&line, " id=", run->id);
+    line_text(&line, " action=");
+    line_text(&line, run->action);
+    line_text(&line, more);
+    add_field(&record, "TWISTY_EVENT", event);
+    add_field(&record, "TWISTY_JOB", run->job);
+    add_number_field(&record, "TWISTY_ID", id, sizeof id, run->id);
+    add_field(&record, "TWISTY_ACTION", run->action);
+    return sink_write(r->sink, &record, keep);
+}
+
+void report_action_failed(struct report *r, const struct report_run *run, const struct report_failure *failure)
+{
+    char buf[SINK_LINE_MAX + 1];
+    struct line line = line_begin(buf, sizeof buf);
+    int priority = failure->retry_in > 0 ? LOG_WARNING : LOG_ERR;
+
+    if (priority > r->log_level)
+        return;
+    add_value(&line, " event=", run->event);
+    add_value(&line, " status=", failure->status);
+    add_span_rounded(&line, " runtime=", failure->runtime);
+    if (failure->attempt > 1 || failure->retry_in > 0)
+        add_number(&line, " attempt=", failure->attempt);
+    if (failure->retry_in > 0)
+        add_span_rounded(&line, " retry-in=", failure->retry_in);
+    if (failure->refused > 1)
+        add_number(&line, " refused=", failure->refused);
+    if (failure->error != NULL)
+        add_quoted(&line, " error=", failure->error, REASON_MAX);
+    if (failure->last_line != NULL)
+        add_quoted(&line, " stderr=", failure->last_line, REASON_MAX);
+    write_run(r, priority, "action-failed", run, buf, true);
+}
+
+bool report_output(struct report *r, const struct report_run *run, bool error_output, const char *text, int64_t now)
+{
+    char buf[SINK_LINE_MAX + 1];
+    struct line line = line_begin(buf, sizeof buf);
+    int priority = error_output ? LOG_WARNING : LOG_INFO;
+
+    if (priority > r->log_level)
+        return true;
+    if (!limit_allows(r, r->output_used_until, now))
+        return false;
+    add_quoted(&line, error_output ? " stderr=" : " stdout=", text, OUTPUT_MAX);
+    if (write_run(r, priority, "output", run, buf, false) < 0)
+        return false;
+    r->output_used_until = MAX(r->output_used_until, now) + r->tick_cost;
+    return true;
+}
+
+void report_untold(struct report *r, const struct report_run *run, uint64_t lines)
+{
+    char buf[64];
+    struct line line = line_begin(buf, sizeof buf);
+
+    if (LOG_WARNING > r->log_level)
+        return;
+    add_number(&line, " untold=", lines);
+    write_run(r, LOG_WARNING, "output", run, buf, true);
 }
 
 void report_flush(struct report *r, int64_t now)

@@ -19,7 +19,7 @@ struct report_event {
     const char *message_id; // on the journal
 };
 
-#define REPORT_EVENTS 13
+#define REPORT_EVENTS 15
 
 extern const struct report_event report_events[REPORT_EVENTS];
 
@@ -48,6 +48,37 @@ void report_forget(struct report *r, struct job *job);
  */
 void report_daemon(struct report *r, int priority, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* A run of an action. */
+struct report_run {
+    const char *job;
+    uint64_t id;
+    const char *action;
+    const char *event; // of the job
+};
+
+/* How a try ended. The texts may be any bytes. */
+struct report_failure {
+    const char *status;    // "3", "SIGSEGV", "timeout"
+    int64_t runtime;       // ns
+    uint32_t attempt;      // from 1
+    int64_t retry_in;      // ns; 0: it is not tried again
+    uint64_t refused;      // > 0: it stands for so many that were not even tried
+    const char *error;     // what the status does not say, or NULL
+    const char *last_line; // of its stderr, or NULL
+};
+
+/* "action-failed": always kept. */
+void report_action_failed(struct report *r, const struct report_run *run, const struct report_failure *failure);
+
+/*
+ * "output": a line that an action wrote. False when it is left out: the limit, which is the same as for ticks and
+ * counts apart from them, is used up, or the receiver is stuck.
+ */
+bool report_output(struct report *r, const struct report_run *run, bool error_output, const char *text, int64_t now);
+
+/* Lines of a run's output that were left out. */
+void report_untold(struct report *r, const struct report_run *run, uint64_t lines);
 
 /*
  * Write kept ticks, a bounded number at a time, as far as the receiver and the limit allow. Called by the sink's

@@ -23,6 +23,11 @@ const struct spec_key_info spec_keys[KEY_COUNT_OF_KEYS] = {
     [KEY_TRANSIENT] = {"transient", "transient", "yes|no", SPEC_BOOLEAN, true},
     [KEY_REPORT] = {"report", "report", "all|none|every N|every SPAN", SPEC_STRING, true},
     [KEY_MESSAGE] = {"message", "message", "TEXT", SPEC_STRING, true},
+    [KEY_ON_TICK] = {"on-tick", "onTick", "ACTION", SPEC_STRING, true},
+    [KEY_ON_FINISH] = {"on-finish", "onFinish", "ACTION", SPEC_STRING, true},
+    [KEY_ON_FAILURE] = {"on-failure", "onFailure", "continue|stop|ACTION", SPEC_STRING, true},
+    [KEY_ON_STOP] = {"on-stop", "onStop", "ACTION", SPEC_STRING, true},
+    [KEY_AFTER] = {"after", "after", "NAME", SPEC_STRING, false},
     [KEY_RESUME] = {"resume", "resume", "yes|no", SPEC_BOOLEAN, true},
 };
 
@@ -41,6 +46,36 @@ static const char *const missed_names[] = {
 const char *job_kind_name(enum job_kind kind)
 {
     return kind_names[kind];
+}
+
+static const struct {
+    const char *name;
+    enum spec_key key;
+} hooks[] = {
+    [HOOK_TICK] = {"tick", KEY_ON_TICK},
+    [HOOK_FINISH] = {"finish", KEY_ON_FINISH},
+    [HOOK_FAILURE] = {"failure", KEY_ON_FAILURE},
+    [HOOK_STOP] = {"stop", KEY_ON_STOP},
+};
+
+/* What on-failure can say besides an action. */
+static const char go_on[] = "continue", end_job[] = "stop";
+
+const char *job_hook_name(enum job_hook hook)
+{
+    return hooks[hook].name;
+}
+
+enum spec_key job_hook_key(enum job_hook hook)
+{
+    return hooks[hook].key;
+}
+
+const char *on_failure_name(const struct job_spec *spec)
+{
+    if (spec->stop_on_failure)
+        return end_job;
+    return spec->actions[HOOK_FAILURE] != NULL ? spec->actions[HOOK_FAILURE] : go_on;
 }
 
 const char *missed_policy_name(enum missed_policy policy)
@@ -160,6 +195,29 @@ static int set_message(struct job_spec *spec, const char *value, const char **wh
     return text_printable(value) ? copy_text(&spec->message, value) : -EINVAL;
 }
 
+/* A name, or nothing to take back that of the defaults. */
+static int set_optional_name(char **out, const char *value, const char **why)
+{
+    if (value[0] == '\0') {
+        free(*out);
+        *out = NULL;
+        return 0;
+    }
+    *why = "is not a name: letters, digits, '.', '_' and '-', at most 40, the first a letter or digit";
+    return name_valid(value) ? copy_text(out, value) : -EINVAL;
+}
+
+static int set_on_failure(struct job_spec *spec, const char *value, const char **why)
+{
+    bool stop = strcmp(value, end_job) == 0;
+    bool action = !stop && strcmp(value, go_on) != 0;
+
+    int r = set_optional_name(&spec->actions[HOOK_FAILURE], action ? value : "", why);
+    if (r == 0)
+        spec->stop_on_failure = stop;
+    return r;
+}
+
 static int set_interval(struct job_spec *spec, const char *value, const char **why)
 {
     int64_t span;
@@ -220,6 +278,21 @@ int spec_draft_set(struct spec_draft *draft, enum spec_key key, const char *valu
     case KEY_MESSAGE:
         r = set_message(spec, value, &why);
         break;
+    case KEY_ON_TICK:
+        r = set_optional_name(&spec->actions[HOOK_TICK], value, &why);
+        break;
+    case KEY_ON_FINISH:
+        r = set_optional_name(&spec->actions[HOOK_FINISH], value, &why);
+        break;
+    case KEY_ON_FAILURE:
+        r = set_on_failure(spec, value, &why);
+        break;
+    case KEY_ON_STOP:
+        r = set_optional_name(&spec->actions[HOOK_STOP], value, &why);
+        break;
+    case KEY_AFTER:
+        r = set_optional_name(&spec->after, value, &why);
+        break;
     case KEY_RESUME:
         r = bool_parse(value, &spec->resume, &why);
         break;
@@ -247,19 +320,35 @@ void spec_clear(struct job_spec *spec)
 {
     free(spec->name);
     free(spec->message);
+    free(spec->after);
+    for (size_t i = 0; i < JOB_HOOKS; i++)
+        free(spec->actions[i]);
     *spec = (struct job_spec){0};
+}
+
+/* In place of a borrowed text a copy of it; NULL when there is no memory, and then *error is set. */
+static char *own(const char *text, int *error)
+{
+    char *copy = text != NULL ? strdup(text) : NULL;
+
+    if (text != NULL && copy == NULL)
+        *error = -ENOMEM;
+    return copy;
 }
 
 int spec_copy(const struct job_spec *spec, struct job_spec *out)
 {
+    int r = 0;
+
     *out = *spec;
-    out->name = out->message = NULL;
-    if ((spec->name != NULL && (out->name = strdup(spec->name)) == NULL) ||
-        (spec->message != NULL && (out->message = strdup(spec->message)) == NULL)) {
+    out->name = own(spec->name, &r);
+    out->message = own(spec->message, &r);
+    out->after = own(spec->after, &r);
+    for (size_t i = 0; i < JOB_HOOKS; i++)
+        out->actions[i] = own(spec->actions[i], &r);
+    if (r < 0)
         spec_clear(out);
-        return -ENOMEM;
-    }
-    return 0;
+    return r;
 }
 
 /* What was said, or else what the defaults say; NULL when neither says anything. */
@@ -296,6 +385,7 @@ bool spec_kind_has(enum job_kind kind, enum spec_key key)
     case KEY_COUNT:
     case KEY_RATE:
     case KEY_INTERVAL:
+    case KEY_ON_TICK:
         return kind != JOB_ONCE;
     case KEY_IMMEDIATE:
         return kind == JOB_LOOP;
@@ -357,15 +447,20 @@ static struct rate merged_rate(const struct spec_draft *draft, const struct spec
     return rate_from_interval(NSEC_PER_SEC); // also for once: no rate of the defaults makes it another job
 }
 
-static int merge_texts(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out)
+/* The texts are only borrowed until spec_from_draft() copies the whole. */
+static void merge_texts(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out)
 {
     const struct job_spec *said = said_by(draft, defaults, KEY_MESSAGE);
 
-    if (draft->spec.name != NULL && (out->name = strdup(draft->spec.name)) == NULL)
-        return -ENOMEM;
-    if (said != NULL && said->message[0] != '\0' && (out->message = strdup(said->message)) == NULL)
-        return -ENOMEM;
-    return 0;
+    out->name = draft->spec.name;
+    out->after = draft->spec.after;
+    if (said != NULL && said->message[0] != '\0')
+        out->message = said->message;
+    for (unsigned hook = 0; hook < JOB_HOOKS; hook++)
+        if (spec_kind_has(out->kind, hooks[hook].key) && (said = said_by(draft, defaults, hooks[hook].key)) != NULL)
+            out->actions[hook] = said->actions[hook];
+    if ((said = said_by(draft, defaults, KEY_ON_FAILURE)) != NULL)
+        out->stop_on_failure = said->stop_on_failure;
 }
 
 static void merge_options(const struct spec_draft *draft, const struct spec_draft *defaults, struct job_spec *out)
@@ -424,11 +519,10 @@ int spec_from_draft(const struct spec_draft *draft, const struct spec_draft *def
 {
     if (spec_check(draft, defaults, err, 1) > 0)
         return -EINVAL;
-    struct job_spec spec = merge(draft, defaults);
-    int r = merge_texts(draft, defaults, &spec);
-    if (r < 0)
-        spec_clear(&spec);
-    else
+    struct job_spec borrowed = merge(draft, defaults), spec;
+    merge_texts(draft, defaults, &borrowed);
+    int r = spec_copy(&borrowed, &spec);
+    if (r == 0)
         *out = spec;
     return r;
 }
@@ -438,7 +532,14 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-/* The keys are no secret: see digest.h. The first hash is a part of the second's. */
+/* A text, or that there is none. */
+static uint64_t add_text(uint64_t print, const char *text)
+{
+    return text != NULL ? siphash((const uint64_t[2]){print, 1}, text, strlen(text))
+                        : siphash((const uint64_t[2]){print, 0}, "", 0);
+}
+
+/* The keys are no secret: see digest.h. Each hash is a part of the next one's. */
 uint64_t spec_print(const struct job_spec *spec)
 {
     const uint64_t numbers[] = {
@@ -454,20 +555,27 @@ uint64_t spec_print(const struct job_spec *spec)
         spec->background,
         spec->transient,
         spec->resume,
-        spec->message != NULL,
+        spec->stop_on_failure,
     };
-    const uint64_t key[2] = {siphash((const uint64_t[2]){0, 0}, numbers, sizeof numbers), 0};
+    uint64_t print = siphash((const uint64_t[2]){0, 0}, numbers, sizeof numbers);
 
-    return spec->message != NULL ? siphash(key, spec->message, strlen(spec->message)) : key[0];
+    print = add_text(print, spec->message);
+    print = add_text(print, spec->after);
+    for (size_t i = 0; i < JOB_HOOKS; i++)
+        print = add_text(print, spec->actions[i]);
+    return print;
 }
 
 bool spec_equal(const struct job_spec *a, const struct job_spec *b)
 {
-    return same_text(a->name, b->name) && same_text(a->message, b->message) && a->rate.ns == b->rate.ns &&
-           a->rate.ticks == b->rate.ticks && a->count == b->count && a->delay == b->delay &&
+    for (size_t i = 0; i < JOB_HOOKS; i++)
+        if (!same_text(a->actions[i], b->actions[i]))
+            return false;
+    return same_text(a->name, b->name) && same_text(a->message, b->message) && same_text(a->after, b->after) &&
+           a->rate.ns == b->rate.ns && a->rate.ticks == b->rate.ticks && a->count == b->count && a->delay == b->delay &&
            a->report.when == b->report.when && a->report.every == b->report.every && a->kind == b->kind &&
            a->missed == b->missed && a->immediate == b->immediate && a->background == b->background &&
-           a->transient == b->transient && a->resume == b->resume;
+           a->transient == b->transient && a->resume == b->resume && a->stop_on_failure == b->stop_on_failure;
 }
 
 /* The value of a key as spec_draft_set() takes it; NULL when it is what is built in, or the kind has none. */
@@ -497,6 +605,16 @@ static const char *value_of(const struct job_spec *spec, enum spec_key key, char
         return spec->report.when != REPORT_ALL ? report_rule_format(spec->report, buf, size) : NULL;
     case KEY_MESSAGE:
         return spec->message;
+    case KEY_ON_TICK:
+        return spec->actions[HOOK_TICK];
+    case KEY_ON_FINISH:
+        return spec->actions[HOOK_FINISH];
+    case KEY_ON_FAILURE:
+        return spec->stop_on_failure || spec->actions[HOOK_FAILURE] != NULL ? on_failure_name(spec) : NULL;
+    case KEY_ON_STOP:
+        return spec->actions[HOOK_STOP];
+    case KEY_AFTER:
+        return spec->after;
     case KEY_RESUME:
         return spec->resume ? "yes" : NULL;
     case KEY_NAME:

@@ -34,6 +34,9 @@ struct report_rule {
     int64_t every; // ticks for REPORT_EVERY_N, nanoseconds for REPORT_EVERY_SPAN
 };
 
+/* The events of a job that an action can be run for: the keys on-tick and so on. */
+enum job_hook { HOOK_TICK, HOOK_FINISH, HOOK_FAILURE, HOOK_STOP, JOB_HOOKS };
+
 /*
  * What is asked of a job. It is how a job is made, compared and given back (job_init(), job_spec_of()); the job itself
  * keeps it in less space. A new key has a member here, an enum spec_key with its words in spec_keys[], and a line in
@@ -42,8 +45,10 @@ struct report_rule {
  * could go.
  */
 struct job_spec {
-    char *name;    // owned; NULL: the daemon makes one
-    char *message; // owned; NULL: none
+    char *name;               // owned; NULL: the daemon makes one
+    char *message;            // owned; NULL: none
+    char *after;              // owned; the job whose finish starts this one; NULL: none
+    char *actions[JOB_HOOKS]; // owned; the actions' names; NULL: none
     struct rate rate;
     uint64_t count; // ticks; COUNT_FOREVER for a loop without end; 1 for once
     int64_t delay;  // ns
@@ -52,8 +57,9 @@ struct job_spec {
     enum missed_policy missed;
     bool immediate;
     bool background;
-    bool transient; // not kept over a restart
-    bool resume;    // of a configured job: kept over a restart
+    bool transient;       // not kept over a restart
+    bool resume;          // of a configured job: kept over a restart
+    bool stop_on_failure; // of an action
 };
 
 enum spec_key {
@@ -69,6 +75,11 @@ enum spec_key {
     KEY_TRANSIENT,
     KEY_REPORT,
     KEY_MESSAGE,
+    KEY_ON_TICK,
+    KEY_ON_FINISH,
+    KEY_ON_FAILURE,
+    KEY_ON_STOP,
+    KEY_AFTER,
     KEY_RESUME, // from here on only in the configuration
     KEY_COUNT_OF_KEYS,
 };
@@ -98,10 +109,18 @@ struct spec_draft {
 /* What is wrong with a draft: the key, and a phrase that says why. */
 struct spec_error {
     enum spec_key key;
-    char why[160];
+    char why[256];
 };
 
 const char *job_kind_name(enum job_kind kind);
+
+/* The event's word in the log and in TWISTY_EVENT, "tick"; the key that names its action. */
+const char *job_hook_name(enum job_hook hook);
+enum spec_key job_hook_key(enum job_hook hook);
+
+/* What the key on-failure says, "continue", "stop" or an action. */
+const char *on_failure_name(const struct job_spec *spec);
+
 const char *missed_policy_name(enum missed_policy policy);
 char *report_rule_format(struct report_rule rule, char *buf, size_t size);
 

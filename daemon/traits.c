@@ -33,14 +33,24 @@ void traits_pool_free(struct traits_pool *pool)
     free(pool);
 }
 
+static uint32_t hash_text(const struct traits_pool *pool, const char *text)
+{
+    return text != NULL ? table_hash(pool->seed, text, strlen(text)) : 0;
+}
+
 static uint32_t hash_of(const struct traits_pool *pool, const struct job_spec *spec)
 {
-    const char *message = spec->message != NULL ? spec->message : "";
     const uint64_t words[] = {
-        spec->kind,        spec->count,
-        spec->rate.ticks,  spec->missed,
-        spec->report.when, (uint64_t)spec->report.every,
-        spec->background,  table_hash(pool->seed, message, strlen(message)),
+        spec->kind,
+        spec->count,
+        spec->rate.ticks,
+        spec->missed,
+        spec->report.when,
+        (uint64_t)spec->report.every,
+        spec->background,
+        hash_text(pool, spec->message),
+        hash_text(pool, spec->after),
+        hash_text(pool, spec->actions[HOOK_FINISH]),
     };
 
     return table_hash(pool->seed, words, sizeof words);

@@ -68,6 +68,11 @@ static void put_spec(struct emit *e, const struct job_spec *spec)
     emit_bool(e, "transient", spec->transient);
     emit_text(e, "report", report_rule_format(spec->report, text, sizeof text));
     emit_text(e, "message", spec->message);
+    emit_text(e, "onTick", spec->actions[HOOK_TICK]);
+    emit_text(e, "onFinish", spec->actions[HOOK_FINISH]);
+    emit_text(e, "onFailure", on_failure_name(spec));
+    emit_text(e, "onStop", spec->actions[HOOK_STOP]);
+    emit_text(e, "after", spec->after);
 }
 
 static const char *source_name(const struct job *job)
@@ -95,6 +100,8 @@ void wire_job(struct emit *e, const struct job *job, const struct wire_clock *cl
     put_usec(e, "nextUsec", clock, job_due(job));
     put_int_or(e, "nextNsec", job_rest(job, clock->now), TIME_NEVER);
     emit_text(e, "reason", job_reason(job));
+    emit_int(e, "failures", (int64_t)job_failures(job));
+    emit_int(e, "skipped", (int64_t)job_skipped(job));
     emit_close(e, '}');
 }
 
@@ -106,6 +113,7 @@ static void put_start(struct emit *e, const struct job *job)
 
     put_rate(e, &spec);
     emit_text(e, "delay", job->delay > 0 ? span_format(job->delay, text, sizeof text) : NULL);
+    emit_text(e, "after", job_after(job));
     emit_text(e, "source", source_name(job));
 }
 

@@ -10,25 +10,26 @@ LEVELS = [
     ["main"],
     ["daemon"],
     ["methods", "reloader"],
-    ["reload"],
-    ["streams"],
+    ["reload", "reactions", "accept"],
+    ["streams", "waits"],
     ["reply", "walk"],
     ["durable"],
     ["control", "jobs", "loop", "worker"],
     ["names"],
-    ["report", "conf_files", "wire", "listener", "store"],
+    ["report", "conf_files", "wire", "listener", "store", "runner"],
     ["database"],
     ["changes", "statefile"],
     ["job"],
     ["traits"],
-    ["sink", "service"],
-    ["config"],
+    ["sink", "service", "command", "environment"],
+    ["config", "spawner"],
+    ["action", "conf_after"],
     ["conf_text"],
     ["conf_mistakes"],
     ["spec"],
     ["sched", "varlink", "quantity", "watch", "gather", "digest"],
     ["emit"],
-    ["trie", "slab", "table", "lateness", "stamp", "init"],
+    ["trie", "slab", "table", "lateness", "stamp", "init", "capture", "chain"],
     ["text", "line", "siphash"],
 ]
 ORDER = {name: i for i, level in enumerate(LEVELS) for name in level}
@@ -88,7 +89,7 @@ def test_ctl_knows_only_the_shared_files():
 
 # These have no clock, no descriptor and no environment.
 PURE = ["sched", "trie", "slab", "table", "gather", "lateness", "traits", "job", "jobs", "names", "emit", "quantity",
-        "spec", "text", "config", "conf_text", "wire", "walk"]
+        "spec", "text", "config", "conf_text", "conf_after", "wire", "walk", "action", "capture", "chain", "waits"]
 
 
 def test_pure_core_knows_no_clock_and_no_io():

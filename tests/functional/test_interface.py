@@ -149,11 +149,12 @@ def test_parameters_are_the_files(daemon, interface, name):
 
 
 SPEC = {"name": "tea", "kind": "loop", "count": 3, "rate": "1", "interval": "1s", "delay": "1h", "missed": "burst",
-        "immediate": True, "background": True, "transient": True, "report": "none", "message": "m"}
+        "immediate": True, "background": True, "transient": True, "report": "none", "message": "m",
+        "onTick": "act", "onFinish": "act", "onStop": "act", "onFailure": "act", "after": "other"}
 
 
 def test_members_of_a_job_are_the_files(daemon):
-    d = daemon()
+    d = daemon("[action:act]\nexec = /bin/true\n[job:other]\nkind = once\ndelay = 1h\n")
     members = CONTROL.types["JobSpec"].members
     assert members.keys() == SPEC.keys(), "say here what a new member takes"
     for member, kind in members.items():

@@ -46,7 +46,7 @@ def test_journal_fields_of_a_countdown_byte_for_byte(journal_daemon, journal):
     journal.wait_message("^exit ")
     assert d.wait_exit() == 0 and d.texts() == [], "and nothing goes to stderr"
     ids = message_ids()
-    assert ids["tick"] in CATALOG and len(set(ids.values())) == 13
+    assert ids["tick"] in CATALOG and len(set(ids.values())) == 15
 
     def record(priority, message, event, **twisty):
         common = [("PRIORITY", str(priority)), ("SYSLOG_FACILITY", "3"), ("SYSLOG_IDENTIFIER", "twistyd"),
@@ -373,5 +373,5 @@ def test_names_of_everything_are_the_designs():
     """The words that lines begin with have an entry in the catalog."""
     ids = message_ids()
     assert set(ids) == {"start", "tick", "missed", "finish", "stop", "pause", "resume", "reset", "failed", "ready", "state",
-                        "reload", "exit"}
+                        "reload", "exit", "action-failed", "output"}
     assert set(CATALOG) == set(ids.values())

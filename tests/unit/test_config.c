@@ -127,6 +127,9 @@ static void expect_built_in(const struct daemon_settings *s)
     assert_int_equal(s->report_limit, d.report_limit);
     assert_int_equal(s->max_connections, d.max_connections);
     assert_int_equal(s->accuracy, d.accuracy);
+    assert_int_equal(s->max_actions, d.max_actions);
+    assert_int_equal(s->max_queued, d.max_queued);
+    assert_int_equal(s->stop_timeout, d.stop_timeout);
 }
 
 static void test_empty(void **state)
@@ -429,7 +432,7 @@ static void test_bad_lines(void **state)
     expect_bad(cases, ARRAY_SIZE(cases));
 }
 
-#define NO_SECTION "unknown section; there are daemon, defaults and job:NAME\n"
+#define NO_SECTION "unknown section; there are daemon, defaults, action:NAME and job:NAME\n"
 #define NO_NAME    "is not a name: letters, digits, '.', '_' and '-', at most 40, the first a letter or digit\n"
 
 static void test_bad_sections(void **state)
@@ -442,7 +445,11 @@ static void test_bad_sections(void **state)
         {"[job]\n", "t.conf:1: job: " NO_SECTION, 0},
         {"[]\n", "t.conf:1: : " NO_SECTION, 0},
         {"[tea]\n", "t.conf:1: tea: " NO_SECTION, 0},
-        {"[action:page]\nexec = /bin/true\n", "t.conf:1: action:page: " NO_SECTION, 0},
+        {"[action]\nexec = /bin/true\n", "t.conf:1: action: " NO_SECTION, 0},
+        {"[actions:page]\n", "t.conf:1: actions:page: unknown section; did you mean 'action:page'?\n", 0},
+        {"[action:]\nexec = /bin/true\n", "t.conf:1: action:: '' " NO_NAME, 0},
+        {"[action:stop]\nexec = /bin/true\n",
+         "t.conf:1: action:stop: 'stop' has a meaning in on-failure; choose another name\n", 0},
         {"[job:]\nkind = once\n", "t.conf:1: job:: '' " NO_NAME, 0},
         {"[job: tea]\nkind = once\n", "t.conf:1: job: tea: ' tea' " NO_NAME, 0},
         {"[job:-x]\nkind = once\n", "t.conf:1: job:-x: '-x' " NO_NAME, 0},
@@ -517,6 +524,107 @@ static void test_bad_job_keys(void **state)
     expect_bad(cases, ARRAY_SIZE(cases));
 }
 
+#define PAGE "[action:page]\nexec = /bin/true\n"
+
+static void test_bad_actions(void **state)
+{
+    static const struct bad cases[] = {
+        {"[action:page]\n", "t.conf:1: action:page: exec: missing; it is the command, an absolute path and arguments\n",
+         0},
+        {"[action:page]\nexce = /bin/true\n", "t.conf:2: action:page: exce: unknown key; did you mean 'exec'?\n", 0},
+        {"[action:page]\nexec = true\n", "t.conf:2: action:page: exec: 'true' is not an absolute path\n", 0},
+        {PAGE "timeout = 0\noverlap = skp\nallow = all\nretry = 101\nbackoff = soon\n",
+         "t.conf:3: action:page: timeout: '0' is zero\n"
+         "t.conf:4: action:page: overlap: 'skp' is unknown; did you mean 'skip'?\n"
+         "t.conf:5: action:page: allow: 'all' is not one of root|group\n"
+         "t.conf:6: action:page: retry: '101' is too large\n"
+         "t.conf:7: action:page: backoff: 'soon' is not a time span such as 500ms, 2s or 1min 30s\n",
+         0},
+        {PAGE "environment = A=1 TWISTY_JOB=me\n",
+         "t.conf:3: action:page: environment: 'TWISTY_JOB=me': names that begin with TWISTY_ are set by the daemon\n",
+         0},
+        {PAGE PAGE, "t.conf:3: action:page: this section was begun before, in line 1\n", 0},
+        {PAGE JOB "on-finish = pgae\non-tick = zzz\n",
+         "t.conf:6: job:tea: on-finish: there is no action 'pgae'; did you mean 'page'?\n"
+         "t.conf:7: job:tea: on-tick: there is no action 'zzz'; it would be a section [action:zzz]\n",
+         0},
+        {JOB "on-failure = sotp\n",
+         "t.conf:4: job:tea: on-failure: there is no action 'sotp'; it would be a section [action:sotp]\n", 0},
+        /* That of the defaults is told once, and there. */
+        {"[defaults]\non-stop = page\n" JOB,
+         "t.conf:2: defaults: on-stop: there is no action 'page'; it would be a section [action:page]\n", 0},
+        {PAGE "[job:x]\nkind = once\non-tick = page\n", "t.conf:5: job:x: on-tick: a once job has no on-tick\n", 0},
+    };
+    (void)state;
+
+    expect_bad(cases, ARRAY_SIZE(cases));
+}
+
+static void test_actions(void **state)
+{
+    (void)state;
+    struct config *config = build_text(JOB "on-finish = page\non-failure = stop\n"
+                                           "[action:z]\nexec = /bin/z\n"
+                                           "[action:page]\nexec = /bin/page \"on call\"\ntimeout = 10s\n"
+                                           "overlap = queue\nallow = group\nretry = 3\nbackoff = 2s\n"
+                                           "environment = TZ LC_ALL=C.UTF-8\n[action:a]\nexec = /bin/a\n");
+    const char *nearest = "?";
+
+    assert_int_equal(config->actions.n, 3);
+    const struct action *page = actions_find(&config->actions, "page", NULL);
+    assert_non_null(page);
+    assert_string_equal(page->exec.items[0], "/bin/page");
+    assert_string_equal(page->exec.items[1], "on call");
+    assert_string_equal(page->environment.items[1], "LC_ALL=C.UTF-8");
+    assert_int_equal(page->timeout, 10 * NSEC_PER_SEC);
+    assert_int_equal(page->backoff, 2 * NSEC_PER_SEC);
+    assert_int_equal(page->retry, 3);
+    assert_int_equal(page->overlap, OVERLAP_QUEUE);
+    assert_int_equal(page->allow, ALLOW_GROUP);
+    assert_string_equal(config->jobs[0].actions[HOOK_FINISH], "page");
+    assert_true(config->jobs[0].stop_on_failure);
+
+    const struct action *plain = actions_find(&config->actions, "z", NULL);
+    assert_int_equal(plain->timeout, 30 * NSEC_PER_SEC);
+    assert_int_equal(plain->overlap, OVERLAP_SKIP);
+    assert_int_equal(plain->allow, ALLOW_ROOT);
+    assert_int_equal(plain->retry, 0);
+    assert_null(actions_find(&config->actions, "pag", &nearest));
+    assert_string_equal(nearest, "page");
+    config_free(config);
+}
+
+#define WAIT(name, other) "[job:" name "]\nkind = once\nafter = " other "\n"
+
+static void test_after(void **state)
+{
+    static const struct bad cases[] = {
+        {WAIT("a", "b") WAIT("b", "a"), "t.conf:3: job:a: after: these jobs wait for each other: a -> b -> a\n", 0},
+        {WAIT("c", "a") WAIT("b", "c") WAIT("a", "b"),
+         "t.conf:9: job:a: after: these jobs wait for each other: a -> b -> c -> a\n", 0},
+        {WAIT("a", "a"), "t.conf:3: job:a: after: these jobs wait for each other: a -> a\n", 0},
+        /* Who waits for a circle is no part of it. */
+        {WAIT("x", "a") WAIT("a", "b") WAIT("b", "a"),
+         "t.conf:6: job:a: after: these jobs wait for each other: a -> b -> a\n", 0},
+        {WAIT("tea", "kettel") WAIT("kettle", "zzzzzz"),
+         "t.conf:3: job:tea: after: there is no job 'kettel'; did you mean 'kettle'?\n"
+         "t.conf:6: job:kettle: after: there is no job 'zzzzzz'\n",
+         0},
+        {WAIT("a", "b c"), "t.conf:3: job:a: after: 'b c' " NO_NAME, 0},
+        {"[defaults]\nafter = x\n[job:x]\nkind = once\n",
+         "t.conf:2: defaults: after: has no default; it belongs in the section of each job\n", 0},
+    };
+    static const struct source overridden[] = {{"main.conf", WAIT("a", "b") WAIT("b", "a"), 0},
+                                               {"drop-in.conf", "[job:b]\nafter =\n", 0}};
+    (void)state;
+
+    expect_bad(cases, ARRAY_SIZE(cases));
+    struct config *config = build_good(overridden, 2);
+    assert_string_equal(config->jobs[0].after, "b");
+    assert_null(config->jobs[1].after);
+    config_free(config);
+}
+
 /* What only follows from a mistake that was told is not told. */
 static void test_no_mistakes_that_follow(void **state)
 {
@@ -534,7 +642,7 @@ static void test_no_mistakes_that_follow(void **state)
          "t.conf:3: defaults: interval: rate and interval say the same thing; give one of them\n"
          "t.conf:6: job:x: count: the job would take longer than 146 years\n",
          0},
-        {"[actoin:x]\nexec = x\nexec = y\nnot even this\n", "t.conf:1: actoin:x: " NO_SECTION, 0},
+        {"[what]\nexec = x\nexec = y\nnot even this\n", "t.conf:1: what: " NO_SECTION, 0},
     };
     (void)state;
 
@@ -1149,6 +1257,9 @@ int main(void)
         cmocka_unit_test(test_bad_sections),
         cmocka_unit_test(test_bad_daemon_keys),
         cmocka_unit_test(test_bad_job_keys),
+        cmocka_unit_test(test_bad_actions),
+        cmocka_unit_test(test_actions),
+        cmocka_unit_test(test_after),
         cmocka_unit_test(test_no_mistakes_that_follow),
         cmocka_unit_test(test_all_in_order),
         cmocka_unit_test(test_bounded),

@@ -200,7 +200,7 @@ static void long_values_are_cut_in_the_reason(void **state)
         struct spec_error err;
         value[len] = '\0';
         for (enum spec_key key = 0; key < KEY_COUNT_OF_KEYS; key++)
-            if (key != KEY_MESSAGE || (len != 0 && len <= 256))
+            if (key < KEY_ON_TICK ? key != KEY_MESSAGE || (len != 0 && len <= 256) : len > 0) // else it is right
                 assert_true(spec_draft_set(&draft, key, value, &err) < 0);
         assert_true(text_printable(err.why));
         value[len] = '\n';
@@ -399,7 +399,9 @@ static void a_difference_anywhere_is_seen(void **state)
         {KEY_NAME, "teb"},      {KEY_COUNT, "5"},        {KEY_RATE, "2"},          {KEY_RATE, "1/2s"},
         {KEY_INTERVAL, "2s"},   {KEY_DELAY, "1ns"},      {KEY_MISSED, "burst"},    {KEY_IMMEDIATE, "no"},
         {KEY_BACKGROUND, "on"}, {KEY_REPORT, "every 6"}, {KEY_REPORT, "every 6s"}, {KEY_MESSAGE, "n"},
-        {KEY_MESSAGE, ""},      {KEY_TRANSIENT, "yes"},  {KEY_RESUME, "yes"},
+        {KEY_MESSAGE, ""},      {KEY_ON_TICK, "x"},      {KEY_ON_FINISH, "x"},     {KEY_ON_FAILURE, "x"},
+        {KEY_ON_STOP, "x"},     {KEY_AFTER, "x"},        {KEY_ON_FAILURE, "stop"}, {KEY_TRANSIENT, "yes"},
+        {KEY_RESUME, "yes"},
     };
     struct job_spec a, b;
     (void)state;
@@ -440,6 +442,8 @@ static void a_spec_as_text_is_the_same(void **state)
         {{KEY_KIND, "once"}, {KEY_DELAY, "1d 2h 3ns"}, {KEY_BACKGROUND, "yes"}, {KEY_TRANSIENT, "yes"}},
         {{KEY_KIND, "loop"}, {KEY_REPORT, "every 6s"}, {KEY_MISSED, "burst"}, {KEY_MESSAGE, "a=b \"c\" \\"}},
         {{KEY_KIND, "loop"}, {KEY_REPORT, "every 6"}, {KEY_RATE, "1/3s"}, {KEY_RESUME, "yes"}},
+        {{KEY_KIND, "loop"}, {KEY_ON_TICK, "a"}, {KEY_ON_FINISH, "b"}, {KEY_ON_STOP, "c"}, {KEY_ON_FAILURE, "d"}},
+        {{KEY_KIND, "loop"}, {KEY_AFTER, "tea"}, {KEY_ON_FAILURE, "stop"}},
     };
     struct spec_error err;
     char text[SPEC_TEXT_MAX];
@@ -470,6 +474,33 @@ static void text_that_is_no_spec_is_refused(void **state)
     }
 }
 
+static void actions_are_names_or_words(void **state)
+{
+    static const struct said defaults[] = {
+        {KEY_ON_FAILURE, "stop"}, {KEY_ON_TICK, "a"}, {KEY_ON_STOP, "b"}, {KEY_NAME, NULL}};
+    static const struct said none[] = {{KEY_KIND, "loop"}, {KEY_NAME, NULL}};
+    static const struct said own[] = {
+        {KEY_KIND, "loop"}, {KEY_ON_FAILURE, "continue"}, {KEY_ON_TICK, ""}, {KEY_ON_STOP, "c"}, {KEY_NAME, NULL}};
+    static const struct said once[] = {{KEY_KIND, "once"}, {KEY_ON_FAILURE, "mend"}, {KEY_NAME, NULL}};
+    struct job_spec spec;
+    (void)state;
+
+    make_well(none, defaults, &spec);
+    assert_string_equal(on_failure_name(&spec), "stop");
+    assert_string_equal(spec.actions[HOOK_TICK], "a");
+    spec_clear(&spec);
+    make_well(own, defaults, &spec);
+    assert_string_equal(on_failure_name(&spec), "continue");
+    assert_null(spec.actions[HOOK_TICK]);
+    assert_string_equal(spec.actions[HOOK_STOP], "c");
+    spec_clear(&spec);
+    make_well(once, defaults, &spec);
+    assert_string_equal(on_failure_name(&spec), "mend");
+    assert_false(spec.stop_on_failure);
+    assert_null(spec.actions[HOOK_TICK]); // a once job has none
+    spec_clear(&spec);
+}
+
 static void the_same_job_said_differently_is_the_same(void **state)
 {
     static const struct said one[] = {{KEY_KIND, "loop"}, {KEY_RATE, "30/min"}, {KEY_DELAY, "90s"}, {KEY_NAME, NULL}};
@@ -485,7 +516,8 @@ static void the_same_job_said_differently_is_the_same(void **state)
 
 static void a_copy_owns_its_texts(void **state)
 {
-    static const struct said said[] = {{KEY_KIND, "once"}, {KEY_NAME, "tea"}, {KEY_MESSAGE, "hot"}, {KEY_NAME, NULL}};
+    static const struct said said[] = {
+        {KEY_KIND, "once"}, {KEY_NAME, "tea"}, {KEY_MESSAGE, "hot"}, {KEY_ON_STOP, "page"}, {KEY_NAME, NULL}};
     struct job_spec spec, copy, bare = {.kind = JOB_ONCE};
     (void)state;
 
@@ -496,6 +528,7 @@ static void a_copy_owns_its_texts(void **state)
     spec_clear(&spec);
     assert_string_equal(copy.name, "tea");
     assert_string_equal(copy.message, "hot");
+    assert_string_equal(copy.actions[HOOK_STOP], "page");
     spec_clear(&copy);
     assert_int_equal(spec_copy(&bare, &copy), 0);
     assert_true(spec_equal(&bare, &copy));
@@ -535,6 +568,7 @@ int main(void)
         cmocka_unit_test(a_difference_anywhere_is_seen),
         cmocka_unit_test(a_spec_as_text_is_the_same),
         cmocka_unit_test(text_that_is_no_spec_is_refused),
+        cmocka_unit_test(actions_are_names_or_words),
         cmocka_unit_test(the_same_job_said_differently_is_the_same),
         cmocka_unit_test(a_copy_owns_its_texts),
         cmocka_unit_test(every_key_is_described),

@@ -244,7 +244,7 @@ static void wrong_jobs_are_told(void **state)
     refused("add countdown 5 --missed coalesc", "--missed: 'coalesc' is unknown; did you mean 'coalesce'?");
     refused("add countdown 5 --immediate=maybe", "--immediate: 'maybe' is neither yes nor no");
     refused("add countdown 1000000 --interval 1y", "count: the job would take longer than 146 years");
-    refused("add once --replace", "--if-absent and --replace are about a job's name; give one with --name");
+    refused("add once --replace", "--replace is about a job's name; give one with --name");
     refused("add once --name a --replace --if-absent",
             "--if-absent and --replace exclude each other; give one of them");
 }

@@ -1,0 +1,473 @@
+"""Actions: commands of the configuration that are run for the events of jobs, and what comes of them."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import EXAMPLES, LATE, other_user, wait_until
+from varlink import DEADLINE, VarlinkError
+
+DONE = "[daemon]\nexit-when-done = yes\n"
+
+
+def action(name, command, *more):
+    return "\n".join([f"[action:{name}]", f"exec = {command}", *more, ""])
+
+
+def shell(name, script, *more):
+    """An action that runs a line of shell."""
+    return action(name, '/bin/sh -c "{}"'.format(script.replace("$", "$$").replace("%", "%%")), *more)
+
+
+def countdown(name, *more, count=1, interval="20ms"):
+    return "\n".join([f"[job:{name}]", "kind = countdown", f"count = {count}", f"interval = {interval}", *more, ""])
+
+
+def children(pid):
+    """The processes whose parent this is."""
+    return [int(p) for task in Path(f"/proc/{pid}/task").iterdir() for p in (task / "children").read_text().split()]
+
+
+def runs(pid):
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+
+
+def member_of(d, as_user):
+    """A connection of a member of the socket's group."""
+    os.chmod(d.socket, 0o666)
+    return as_user(d, other_user(), os.stat(d.socket).st_gid)
+
+
+def refused(call):
+    with pytest.raises(VarlinkError) as error:
+        call()
+    return error.value
+
+
+# What is run, and with what
+
+
+def test_every_event_has_its_action(daemon):
+    """With its own event and numbers; and the daemon ends after the last action, not before."""
+    d = daemon(DONE + shell("say", "sleep 0.2; echo $TWISTY_JOB.$TWISTY_ID.$TWISTY_EVENT.$TWISTY_LEFT.$TWISTY_COUNT",
+                            "overlap = queue")
+               + countdown("tea", "on-tick = say", "on-finish = say", "on-stop = say", count=2)
+               + countdown("egg", "on-finish = say", "on-stop = say", count=1, interval="1h"))
+    d.wait_for("^finish job=tea")
+    d.ctl("stop", "egg")
+    assert d.wait_exit() == 0
+    said = sorted(line.fields["stdout"] for line in d.lines("^output"))
+    assert said == ["egg.2.stop.1.1", "tea.1.finish.0.2", "tea.1.tick.1.2", "tea.1.tick.2.2"], d.transcript()
+    assert d.texts()[-1].startswith("exit why=done ")
+    assert all(line.fields["action"] == "say" for line in d.lines("^output"))
+
+
+def test_a_command_has_only_what_it_is_given(daemon):
+    d = daemon(DONE + shell("look", "ls /proc/self/fd | tr '\\\\n' ' '; readlink /proc/self/fd/0; env | sort",
+                            'environment = TZ "X=a b" NOT_THERE')
+               + countdown("tea", "on-finish = look"),
+               env={"TZ": "UTC", "SECRET": "s", "TWISTY_JOB": "forged", "LD_X": "1", "LANG": "C.UTF-8"})
+    assert d.wait_exit() == 0
+    fds, *environment = [line.fields["stdout"] for line in d.lines("^output")]
+    assert fds == "0 1 2 3 /dev/null"  # 3 is the directory that ls reads
+    variables = dict(line.split("=", 1) for line in environment)
+    variables.pop("PWD", None)  # the shell's own
+    assert variables == {
+        "PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "LANG": "C.UTF-8", "TZ": "UTC", "X": "a b",
+        "TWISTY_JOB": "tea", "TWISTY_ID": "1", "TWISTY_EVENT": "finish", "TWISTY_LEFT": "0", "TWISTY_COUNT": "1",
+        "TWISTY_MISSED": "0",
+    }
+
+
+def test_output_is_told_escaped_and_with_its_priority(journal_daemon, journal):
+    journal.start()
+    d = journal_daemon(DONE + shell("say", r"printf 'a \\042b\\042\\n\\033[2J\\nfinish job=x\\n'; echo bad >&2")
+                       + countdown("tea", "on-finish = say"))
+    assert d.wait_exit() == 0
+    records = [dict(r) for r in journal.records() if dict(r)["TWISTY_EVENT"] == b"output"]
+    assert {(r["MESSAGE"].split(b" action=say ")[1], r["PRIORITY"]) for r in records} == {
+        (rb'stdout="a \"b\""', b"6"), (rb'stdout="\x1b[2J"', b"6"), (b'stdout="finish job=x"', b"6"),
+        (b'stderr="bad"', b"4"),
+    }
+    assert {(r["TWISTY_JOB"], r["TWISTY_ID"], r["TWISTY_ACTION"]) for r in records} == {(b"tea", b"1", b"say")}
+
+
+# The reference's program with an exception, completed: what one job's action does is nothing to another job
+
+HOSTILE = {
+    "fails": (shell("act", "echo it is broken >&2; exit 3"), 'status=3 .* stderr="it is broken"'),
+    "is not there": (action("act", "/nowhere/at/all"), 'status=not-found .* error="/nowhere/at/all: No such file'),
+    "is no program": (action("act", "/etc/passwd"), 'status=not-executable .* error="/etc/passwd: Permission denied"'),
+    "kills itself": (shell("act", "kill -SEGV $$"), "status=SIGSEGV "),
+    "never ends": (shell("act", "while :; do sleep 1; done", "timeout = 300ms"), "status=timeout runtime=3..ms"),
+    "ignores TERM": (shell("act", "trap '' TERM; while :; do sleep 0.1; done", "timeout = 100ms"), "status=timeout "),
+    "closes its descriptors": (shell("act", "exec 0<&- 1>&- 2>&-; exit 5"), "status=5 "),
+    "forks a daemon": (shell("act", "(setsid /bin/sleep 3 &); exit 6"), "status=6 "),
+    "writes 100 MB": (shell("act", "yes abcdefghi | head -c 100000000; exit 7", "timeout = 60s"), "status=7 "),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE, ids=lambda what: what.replace(" ", "-"))
+def test_an_action_that_goes_wrong_is_its_own_affair(daemon, what):
+    text, status = HOSTILE[what]
+    d = daemon("[daemon]\nexit-when-done = yes\nstop-timeout = 100ms\n" + text
+               + countdown("bad", "on-tick = act", "on-failure = stop", count=1, interval="20s")
+               + countdown("good", count=10, interval="50ms"))
+    d.wait_for("^finish job=good")
+    ticks = d.lines("^tick job=good")
+    assert sum(1 + line.number("missed") for line in ticks) == 10, d.transcript()
+    for line in [*ticks, d.lines("^finish job=good")[0]]:
+        due = ticks[0].at + (10 - line.number("left")) * 0.05
+        assert -LATE <= line.at - due <= LATE, d.transcript()
+    failed = d.wait_for("^action-failed job=bad id=1 action=act event=tick ", deadline=4 * DEADLINE)
+    assert re.search(status, failed.text), failed.text
+    ended = d.wait_for("^failed job=bad ")
+    assert ended.fields["reason"].startswith("action act: "), ended.text
+    assert d.wait_exit() == 0, d.transcript()
+    assert len(d.lines("^action-failed")) == 1
+    if what == "writes 100 MB":
+        told = len(d.lines("^output .* stdout="))
+        assert 100 <= told < 1000
+        assert told + sum(line.number("untold") for line in d.lines("^output .* untold=")) == 10**7
+
+
+def test_memory_is_bounded_whatever_is_written(daemon):
+    """Long lines, and many: the daemon keeps nothing of them."""
+    d = daemon(shell("flood", "head -c 50000000 /dev/zero; yes | head -c 50000000", "timeout = 60s")
+               + countdown("tea", "on-finish = flood"))
+    d.wait_for("^output .* untold=", deadline=4 * DEADLINE)
+    assert d.proc_status("VmHWM") < 60_000 if "asan" not in os.environ.get("TWISTY_BUILD", "") else True
+
+
+# Failure
+
+
+def test_a_failure_is_counted_and_the_job_goes_on(daemon):
+    d = daemon(action("bad", "/bin/false") + "[job:beat]\nkind = loop\ninterval = 30ms\non-tick = bad\n")
+    d.wait_for("^action-failed", count=3)
+    d.ctl("pause", "beat")
+    wait_until(lambda: d.status()["actions"]["running"] == 0)
+    job = d.list()["beat"]
+    assert job["state"] == "paused" and job["failures"] == len(d.lines("^action-failed")) >= 3
+    counts = d.status()["actions"]
+    assert counts["failed"] == counts["started"] == job["failures"]
+    assert f"actions     {job['failures']} failed, 0 skipped" in d.ctl("show", "beat").stdout
+    assert re.search(r"^actions +0 running, 0 queued; \d+ started, \d+ failed, 0 skipped", d.ctl("status").stdout, re.M)
+
+
+def test_on_failure_runs_another_action_once(daemon):
+    """That one fails as well, and nothing more follows."""
+    d = daemon(DONE + shell("bad", "exit 1") + shell("mend", "echo $TWISTY_EVENT; exit 2")
+               + countdown("tea", "on-finish = bad", "on-failure = mend"))
+    assert d.wait_exit() == 0
+    assert [line.fields["event"] for line in d.lines("^action-failed")] == ["finish", "failure"]
+    assert [line.fields["stdout"] for line in d.lines("^output")] == ["failure"]
+    assert not d.lines("^failed")
+
+
+def test_a_failure_is_tried_again(daemon, directory):
+    """One line at err, after the last try; those before it are warnings."""
+    d = daemon("[daemon]\nexit-when-done = yes\nlog-level = debug\n"
+               + action("bad", "/bin/false", "retry = 2", "backoff = 10ms") + countdown("tea", "on-finish = bad"))
+    assert d.wait_exit() == 0
+    lines = d.lines("^action-failed")
+    assert [line.fields["attempt"] for line in lines] == ["1", "2", "3"]
+    assert ["retry-in" in line.fields for line in lines] == [True, True, False]
+
+
+def test_what_finds_no_place_is_counted_and_told(daemon):
+    d = daemon("[daemon]\nmax-actions = 1\nmax-queued = 2\n" + shell("slow", "sleep 0.3"))
+    d.add(*({"kind": "once", "onFinish": "slow", "name": f"o{i}"} for i in range(50)))
+    d.wait_for("^action-failed .* status=queue-full")
+    wait_until(lambda: sum(line.number("refused") or 1 for line in d.lines("status=queue-full")) == 47)
+    jobs = d.list(all=True)
+    assert sum(job["failures"] for job in jobs.values()) == 47
+    assert d.status()["actions"]["failed"] == 47
+    assert len(d.lines("status=queue-full")) <= 2, "they do not drown the log"
+
+
+def test_overlap_skips_and_counts(daemon):
+    d = daemon(shell("slow", "echo on; sleep 0.5") + "[job:beat]\nkind = loop\ninterval = 20ms\non-tick = slow\n"
+               "report = none\n")
+    d.wait_for("^output", count=2)
+    d.ctl("stop", "beat")
+    assert d.list(all=True)["beat"]["skipped"] >= 10
+    assert d.status()["actions"]["skipped"] >= 10
+
+
+def test_actions_run_side_by_side_but_not_too_many(daemon):
+    d = daemon("[daemon]\nmax-actions = 4\n" + shell("slow", "sleep 0.4"))
+    d.add(*({"kind": "once", "onFinish": "slow"} for _ in range(12)))
+    most = 0
+    while d.status()["actions"]["started"] < 12:
+        most = max(most, d.status()["actions"]["running"], len(children(d.pid)))
+    assert most == 4
+
+
+# Reload
+
+
+def test_reload_of_actions(daemon, directory):
+    config = shell("say", "echo old; sleep 0.3; echo still old") + countdown("tea", "on-tick = say", count=3, interval="1h")
+    d = daemon(config)
+    d.wait_for('stdout="old"')
+    d.config.write_text(config.replace("echo old", "echo new"), encoding="utf-8")
+    assert d.ctl("reload").stdout == "unchanged 1\n"
+    d.wait_for('stdout="still old"')
+    d.ctl("reset", "tea")
+    d.wait_for('stdout="new"')
+    d.add({"kind": "loop", "interval": "50ms", "onTick": "say", "name": "mine"})
+    d.config.write_text("", encoding="utf-8")
+    d.ctl("reload")
+    failed = d.wait_for("^action-failed job=mine .* status=not-found")
+    assert "the configuration has this action no more" in failed.text
+
+
+def test_reload_with_a_mistake_changes_nothing(daemon):
+    config = action("say", "/bin/echo hello") + countdown("tea", "on-finish = say", interval="1h")
+    d = daemon(config)
+    d.config.write_text(config.replace("on-finish = say", "on-finish = sya"), encoding="utf-8")
+    result = d.ctl("reload", check=False)
+    assert result.returncode == 1 and "there is no action 'sya'; did you mean 'say'?" in result.stderr
+    assert d.list()["tea"]["onFinish"] == "say"
+
+
+# Over the socket
+
+
+def test_a_job_names_an_action_and_never_defines_one(daemon):
+    d = daemon(action("say", "/bin/echo hello"))
+    error = refused(lambda: d.add({"kind": "once", "onFinish": "/bin/sh"}))
+    assert error.name == "InvalidJob" and error.parameters["field"] == "onFinish"
+    error = refused(lambda: d.add({"kind": "once", "onFinish": "sya"}))
+    assert error.parameters["reason"] == "there is no action 'sya'; did you mean 'say'?"
+    for member in ("exec", "action", "command"):
+        assert refused(lambda m=member: d.add({"kind": "once", m: "/bin/true"})).name == "InvalidJob"
+    result = d.ctl("add", "once", "--on-finish", "sya", check=False)
+    assert result.returncode == 1 and "on-finish" in result.stderr and "did you mean 'say'?" in result.stderr
+    d.ctl("add", "once", "--on-finish", "say", "--name", "x")
+    d.wait_for('^output job=x .* stdout="hello"')
+    assert d.list(all=True)["x"]["onFinish"] == "say"
+
+
+def test_who_may_name_an_action(daemon, as_user):
+    """A member of the group names what `allow = group` lets; the defaults hold for everybody."""
+    d = daemon("[defaults]\non-stop = mine\n" + action("mine", "/bin/echo stopped")
+               + action("ours", "/bin/true", "allow = group"))
+    with member_of(d, as_user) as member:
+        member.call("Add", {"jobs": [{"kind": "loop", "onFinish": "ours", "name": "a"}]})
+        for key in ("onTick", "onFinish", "onStop", "onFailure"):
+            error = refused(lambda k=key: member.call("Add", {"jobs": [{"kind": "loop", k: "mine"}]}))
+            assert error.name == "NotPermitted" and "allow = group" in error.parameters["reason"]
+        member.call("Stop", {"match": ["a"]})
+    d.wait_for('^output job=a .* stdout="stopped"')
+
+
+# Dead man's switch
+
+
+def test_dead_mans_switch(daemon):
+    """The worked example, with its 26 hours scaled down: it fires when nobody says that the backup is done."""
+    text = (EXAMPLES / "backup.conf").read_text(encoding="utf-8")
+    assert "interval = 26h" in text
+    text = text.replace("interval = 26h", "interval = 400ms")
+    text = re.sub(r"^exec = .*$", 'exec = /bin/echo "no backup"', text, flags=re.MULTILINE)
+    d = daemon(text)
+    for _ in range(8):
+        time.sleep(0.1)
+        d.ctl("reset", "backup")
+    assert not d.lines("^finish|^output"), d.transcript()
+    last = time.monotonic()
+    alarm = d.wait_for('^output job=backup .* stdout="no backup"')
+    assert alarm.at - last >= 0.4 - 0.1
+    assert d.wait_for("^finish job=backup").at <= alarm.at
+    d.ctl("reset", "backup")  # the next backup is done: it is armed again
+    d.wait_for('^output job=backup .* stdout="no backup"', count=2)
+
+
+def test_reset_or_add(daemon):
+    d = daemon(action("page", "/bin/echo paging"))
+    options = ["--interval", "1h", "--name", "backup", "--on-finish", "page", "--reset-or-add"]
+    d.ctl("add", "countdown", 3, *options)
+    (first,) = d.list().values()
+    d.ctl("add", "countdown", 3, *options)
+    (second,) = d.list().values()
+    assert second["id"] == first["id"] and second["startUsec"] > first["startUsec"]
+    assert len(d.lines("^reset job=backup")) == 1
+    d.ctl("stop", "backup")
+    d.ctl("add", "countdown", 3, *options)  # an ended one is armed again
+    assert [(j["id"], j["state"]) for j in d.list().values()] == [(first["id"], "running")]
+    d.ctl("add", "countdown", 4, *options)  # something else is asked for
+    (job,) = d.list().values()
+    assert job["id"] != first["id"] and job["count"] == 4
+    assert d.wait_for("^stop job=backup .* why=replaced")
+    error = refused(lambda: d.add({"kind": "once", "name": "x"}, reset=True, replace=True))
+    assert error.error == "org.varlink.service.InvalidParameter"
+
+
+def test_reset_or_add_is_no_way_to_anothers_job(daemon, as_user):
+    d = daemon()
+    d.add({"kind": "loop", "name": "roots"})
+    with member_of(d, as_user) as member:
+        error = refused(lambda: member.call("Add", {"jobs": [{"kind": "loop", "name": "roots"}], "reset": True}))
+    assert error.name == "NotPermitted" and not d.lines("^(reset|stop)")
+
+
+# Chains
+
+
+def test_a_chain_of_countdowns(daemon):
+    d = daemon(DONE + countdown("c", "after = b", count=2, interval="100ms")
+               + countdown("b", "after = a", count=2, interval="100ms", )
+               + countdown("a", count=2, interval="100ms"))
+    assert d.list(all=True)["b"]["state"] == "waiting"
+    assert re.search(r"^c +countdown +waiting .* after b$", d.ctl("list").stdout, re.MULTILINE), d.ctl("list").stdout
+    assert re.search(r"^after +b$", d.ctl("show", "c").stdout, re.MULTILINE)
+    assert d.wait_exit() == 0
+    told = [(line.word, line.fields["job"]) for line in d.lines("^(tick|finish)")]
+    assert told == [pair for n in "abc" for pair in (("tick", n), ("tick", n), ("finish", n))], d.transcript()
+    assert d.lines("^start job=c")[0].fields["after"] == "b"
+    first, *_, last = d.lines("^(tick|finish)")
+    assert last.at - first.at >= 0.6 - 0.05
+
+
+@pytest.mark.parametrize("how, state", [("stop", "stopped"), ("rm", None)])
+def test_a_chain_that_breaks(daemon, how, state):
+    d = daemon(DONE + countdown("a", interval="1h") + countdown("b", "after = a") + countdown("c", "after = b"))
+    d.ctl(how, "a")
+    assert d.wait_exit() == 0
+    reasons = {line.fields["job"]: line.fields["reason"] for line in d.lines("^failed")}
+    assert reasons == {
+        "b": "the job a, which it waits for, " + (f"has {state}" if state else "is not there"),
+        "c": "the job b, which it waits for, has failed",
+    }
+
+
+def test_a_job_that_waits_can_be_steered(daemon):
+    d = daemon(countdown("a", interval="1h") + countdown("b", "after = a", interval="1h"))
+    d.ctl("pause", "b")
+    assert d.list()["b"]["state"] == "paused"
+    d.ctl("resume", "b")
+    assert d.list()["b"]["state"] == "waiting"
+    d.ctl("stop", "b")
+    d.ctl("reset", "b")
+    assert d.list()["b"]["state"] == "waiting"
+    d.ctl("pause", "b")
+    d.add({"kind": "countdown", "count": 1, "interval": "10ms", "name": "a", "onFinish": ""}, replace=True)
+    d.wait_for("^finish job=a")
+    assert d.list()["b"]["state"] == "paused"
+    d.ctl("resume", "b")
+    d.wait_for("^tick job=b")
+    d.add({"kind": "once", "name": "late", "after": "a"})  # which has finished
+    d.wait_for("^finish job=late")
+
+
+def test_circles_are_refused_with_their_path(daemon):
+    d = daemon(countdown("a", interval="1h"))
+    error = refused(lambda: d.add({"kind": "once", "name": "x", "after": "y"}, {"kind": "once", "name": "y", "after": "x"}))
+    assert error.parameters == {"index": 0, "field": "after", "reason": "these jobs would wait for each other: x -> y -> x"}
+    d.add({"kind": "once", "name": "b", "after": "a"})
+    error = refused(lambda: d.add({"kind": "once", "name": "a", "after": "b"}, replace=True))
+    assert error.parameters["reason"] == "these jobs would wait for each other: a -> b -> a"
+    error = refused(lambda: d.add({"kind": "once", "after": "aa"}))
+    assert error.parameters["reason"] == "there is no job 'aa'" or "did you mean 'a'" in error.parameters["reason"]
+    assert set(d.list()) == {"a", "b"}
+    d.config.write_text(countdown("a", "after = c") + countdown("c", "after = a"), encoding="utf-8")
+    result = d.ctl("reload", check=False)
+    assert result.returncode == 1 and "job:a: after: these jobs wait for each other: a -> c -> a" in result.stderr
+    result = d.ctl("add", "once", "--name", "s", "--after", "s", check=False)
+    assert result.returncode == 1 and "s -> s" in result.stderr
+
+
+def test_a_changed_job_keeps_those_who_wait_for_it(daemon):
+    config = countdown("a", interval="1h") + countdown("b", "after = a")
+    d = daemon(config)
+    d.config.write_text(config.replace("1h", "300ms"), encoding="utf-8")
+    d.ctl("reload")
+    d.wait_for("^finish job=b")
+    assert not d.lines("^failed")
+
+
+# The end
+
+
+def test_the_end_of_the_daemon_ends_its_actions(daemon):
+    """TERM, and KILL when that is not enough; nothing is left behind."""
+    d = daemon("[daemon]\nstop-timeout = 300ms\nmax-actions = 2\n"
+               + shell("gentle", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done 2>/dev/null")
+               + shell("stubborn", "trap '' TERM; echo up; while :; do sleep 0.01; done")
+               + countdown("a", "on-tick = gentle", interval="1h") + countdown("b", "on-tick = stubborn", interval="1h")
+               + countdown("c", "on-tick = gentle", interval="1h"))
+    d.wait_for('stdout="up"', count=2)
+    pids = children(d.pid)
+    assert len(pids) == 2
+    began = time.monotonic()
+    d.signal(signal.SIGTERM)
+    assert d.wait_exit() == 0
+    assert time.monotonic() - began >= 0.3
+    assert d.lines('^output job=a .* stdout="bye"')
+    assert {line.fields["job"]: line.fields["status"] for line in d.lines("^action-failed")} == {
+        "b": "shutdown", "c": "shutdown",
+    }
+    assert d.texts()[-1].startswith("exit why=SIGTERM ")
+    assert not any(runs(pid) for pid in pids)
+
+
+def test_whoever_says_it_twice_does_not_wait(daemon):
+    d = daemon(shell("stubborn", "trap '' TERM; echo up; while :; do sleep 0.01; done")
+               + countdown("b", "on-tick = stubborn", interval="1h"))
+    d.wait_for('stdout="up"')
+    began = time.monotonic()
+    d.signal(signal.SIGTERM)
+    while d.process.poll() is None:
+        assert time.monotonic() < began + 8, "the stop-timeout is ten seconds"
+        d.signal(signal.SIGTERM)
+        time.sleep(0.02)
+    assert d.wait_exit() == 0
+
+
+def test_a_background_jobs_action_holds_nobody(daemon):
+    d = daemon(DONE + shell("long", "echo on; exec sleep 100")
+               + countdown("beat", "background = yes", "on-tick = long", interval="1h")
+               + countdown("tea", interval="300ms"))
+    d.wait_for('stdout="on"')
+    assert d.wait_exit() == 0
+    assert "why=done" in d.texts()[-1]
+
+
+# Many
+
+
+def soak(d, jobs, rate, seconds):
+    """Loops whose every tick runs /bin/true, so many a second in all."""
+    count = rate * seconds // jobs
+    d.add(*({"kind": "loop", "count": count, "interval": f"{jobs / rate * 1000}ms", "report": "none",
+             "delay": f"{i * 1000 // rate}ms", "onTick": "nothing", "name": f"j{i}"} for i in range(jobs)))
+    return count * jobs
+
+
+def fds(d):
+    return len(os.listdir(f"/proc/{d.pid}/fd"))
+
+
+def test_many_actions_leave_nothing_behind(daemon):
+    """The short form of `make soak`."""
+    d = daemon("[daemon]\nmax-queued = 100000\n" + action("nothing", "/bin/true", "overlap = queue"))
+    d.add({"kind": "once", "onFinish": "nothing"})  # the thread, and what else comes with the first
+    wait_until(lambda: d.status()["actions"]["running"] == 0)
+    wait_until(lambda: d.status()["connections"] == 1)
+    before = fds(d)
+    total = soak(d, 100, 500, 4)
+    wait_until(lambda: d.status()["actions"]["started"] == total + 1)
+    wait_until(lambda: d.status()["actions"]["running"] == 0)
+    counts = d.status()["actions"]
+    assert (counts["failed"], counts["skipped"]) == (0, 0)
+    assert children(d.pid) == []
+    wait_until(lambda: fds(d) <= before)  # the last call's connection may still be there
