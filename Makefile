@@ -118,6 +118,11 @@ test-functional: all $(SIM_BIN)
 	TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -rs -n $$(($(JOBS) * 2)) -p no:cacheprovider \
 		tests/functional $(T)
 
+soak: all $(B)/tests/test_database ## kill the daemon 10,000 times, and cut the state file at every byte (half an hour)
+	TWISTY_SOAK=1 $(B)/tests/test_database
+	TWISTY_SOAK=1 TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -n $(JOBS) -p no:cacheprovider \
+		tests/functional/test_state_kill.py
+
 SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 asan: ## run every test under the address and undefined behaviour sanitizers
@@ -168,5 +173,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile tests/bench/bench.mk tests/service/service.mk systemd/deb.mk | expand -t 14
 
-.PHONY: all deps run test test-unit test-functional asan lint format install uninstall clean help
+.PHONY: all deps run test test-unit test-functional soak asan lint format install uninstall clean help
 .DELETE_ON_ERROR:

@@ -9,7 +9,7 @@ BENCH_PEERS := libevent $(if $(call can_include,uv.h),libuv) $(if $(call can_inc
 endif
 BENCH_PROGRAMS := $(patsubst %,timers_%,sched jobs $(BENCH_PEERS)) \
 	$(patsubst %,lines_%,report_syslog report_journal syslog sd_journal) \
-	$(patsubst %,ticks_%,libevent_precise $(BENCH_PEERS)) callers repeat longest
+	$(patsubst %,ticks_%,libevent_precise $(BENCH_PEERS)) callers repeat longest durable_sqlite
 BENCH := TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -B tests/bench/bench.py
 
 $(B)/bench/%_libevent: BENCH_LIBS := -levent_core

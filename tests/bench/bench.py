@@ -9,13 +9,14 @@ import sys
 
 import calls
 import crowd
+import durable
 import frame
 import lines
 import load
 import ticks
 import timers
 
-PARTS = (timers, ticks, lines, calls, crowd, load)
+PARTS = (timers, ticks, lines, calls, crowd, load, durable)
 
 
 def main():
