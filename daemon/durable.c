@@ -86,7 +86,7 @@ void durable_event(struct durable *d, const struct job *job, const struct job_ev
 {
     if (d == NULL || (ev->type == EVENT_TICK && ev->missed == 0))
         return;
-    d->in_force |= ev->type != EVENT_START;
+    d->in_force |= ev->type != EVENT_START || job->source == SOURCE_CONFIG; // the file has it, whatever can be kept
     if (is_kept(job))
         put(d, job);
 }

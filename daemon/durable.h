@@ -59,7 +59,7 @@ uint64_t durable_sequence(const struct durable *d);
 /* The same, or else that of what was changed before and is not on the disk yet. */
 uint64_t durable_sequence_so_far(const struct durable *d);
 
-/* Has this turn changed anything but added new jobs? If these cannot be kept they are removed again. */
+/* Has this turn changed anything but added new jobs for users? If these cannot be kept they are removed again. */
 bool durable_in_force(const struct durable *d);
 
 /* Why nothing can be kept for now; NULL when it can. */

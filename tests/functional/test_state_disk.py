@@ -92,6 +92,27 @@ def test_a_full_disk(kept, directory):
         d.kill()
 
 @NEEDS_ROOT
+def test_a_full_disk_takes_no_configured_job(kept, directory):
+    """Those that resume are kept as well, but nobody has to promise them: the file has them."""
+    with mounted(directory, "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs") as place:
+        kept.file = place / "state.db"
+        kept.config = f"[daemon]\nstate = {kept.file}\n"
+        d = kept.start()
+        fill(place)
+        sections = "".join(f"[job:c{i}]\nkind = loop\ninterval = 1h\nresume = yes\nmessage = {'m' * 100}\n"
+                           for i in range(200))
+        d.config.write_text(kept.config + sections)
+        assert d.call("Reload")["addedCount"] == 200
+        d.wait_for('^state error="[^"]*No space left')
+        assert len(d.list()) == 200
+        (place / "ballast").unlink()
+        subprocess.run(["mount", "-o", "remount,size=8m", place], check=True)
+        d.wait_for("^state recovered-after=")
+        d.kill()
+        assert len(kept.rows()) == 200
+
+
+@NEEDS_ROOT
 def test_no_inodes(kept, directory):
     """Not even an empty file can be made at the start."""
     with mounted(directory, "-t", "tmpfs", "-o", "nr_inodes=2,mode=700", "tmpfs") as place:
