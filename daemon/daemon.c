@@ -806,5 +806,6 @@ void daemon_free(struct daemon *d)
     loop_free(d->loop);
     service_free(d->service);
     spec_draft_clear(&d->defaults);
+    actions_clear(&d->actions);
     free(d);
 }
