@@ -221,3 +221,16 @@ def test_replies_wait_for_the_disk(kept):
             assert synced, f"this reply was sent before a sync that covers it: {line}"
             replies, synced = replies + 1, False
     assert replies >= 80
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_a_job_that_waits_for_another_still_does(kept, meanwhile):
+    d = kept.start()
+    d.add({"kind": "once", "delay": "700ms", "name": "first"}, {"kind": "once", "after": "first", "name": "then"})
+    assert d.list()["then"]["state"] == "waiting"
+    d.kill()
+    if meanwhile:
+        time.sleep(1)
+    d = kept.start()
+    d.wait_for("^finish job=then")
+    assert [line.fields["job"] for line in d.lines("^finish ")] == ["first", "then"]

@@ -637,6 +637,61 @@ static void far_away_is_never(void **state)
 }
 
 /* What was asked comes back as it was, and the texts are the job's own. */
+/* A job that is taken up goes on like the one whose life was kept, which was punctual meanwhile. */
+static void check_taken_up(const struct job *was, const struct job_life *life, int64_t done)
+{
+    const struct job_spec spec = job_spec_of(was);
+    struct job job = {0};
+
+    assert_int_equal(job_init(&job, pool, &spec), 0);
+    assert_int_equal(job_take_up(&job, life, done), 0);
+    assert_int_equal(job.state, was->state);
+    assert_int_equal(job.passed, was->passed);
+    assert_int_equal(job.missed, was->missed);
+    assert_int_equal(job.added, was->added);
+    assert_int_equal(job_due(&job), job_due(was));
+    assert_int_equal(job_left(&job), job_left(was));
+    assert_int_equal(job_rest(&job, done), job_rest(was, done));
+    assert_int_equal(job_elapsed(&job, done), job_elapsed(was, done));
+    job_clear(&job);
+}
+
+static void a_life_is_taken_up(void **state)
+{
+    struct random r = random_start(12);
+    (void)state;
+
+    for (unsigned i = 0; i < 20000; i++) {
+        struct job_events events;
+        struct job_life life;
+        struct pair p;
+        pair_start(&p, &r, (enum job_kind)random_below(&r, 3), (enum missed_policy)random_below(&r, 3),
+                   random_once_in(&r, 2));
+        int64_t done = p.now, due;
+        unsigned steps = (unsigned)random_below(&r, 50), kept = (unsigned)random_below(&r, steps + 1);
+        if (random_once_in(&r, 3) && (due = job_due(&p.job)) != TIME_NEVER) // some were missed before
+            job_run(&p.job, done = due + random_magnitude(&r, NSEC_PER_SEC), &events);
+        for (unsigned n = 0; n <= steps; n++) {
+            if (n == kept)
+                life = job_life_of(&p.job, done);
+            if (n == steps || (due = job_due(&p.job)) == TIME_NEVER || due < done)
+                continue;
+            job_run(&p.job, done = due, &events);
+        }
+        if (job_due(&p.job) > done && p.job.passed < (1u << 30))
+            check_taken_up(&p.job, &life, done);
+        if (job_pause(&p.job, done, &events) == 0) {
+            life = job_life_of(&p.job, done + 5);
+            check_taken_up(&p.job, &life, done + 100 * NSEC_PER_SEC);
+        }
+        if (job_stop(&p.job, done, "control", &events) == 0) {
+            life = job_life_of(&p.job, done + 5);
+            check_taken_up(&p.job, &life, done + 100 * NSEC_PER_SEC);
+        }
+        job_clear(&p.job);
+    }
+}
+
 static void what_was_asked_is_given_back(void **state)
 {
     static const char *const lengths[] = {"t", "exactly-19-bytes-00", "exactly-20-bytes-000",
@@ -719,6 +774,7 @@ int main(void)
         cmocka_unit_test(a_late_loop),
         cmocka_unit_test(states_are_what_people_see),
         cmocka_unit_test(what_is_left_is_told),
+        cmocka_unit_test(a_life_is_taken_up),
         cmocka_unit_test(an_ended_job_is_left_alone),
         cmocka_unit_test(a_failure_keeps_its_reason),
         cmocka_unit_test(a_long_life_does_not_drift),
