@@ -805,6 +805,7 @@ void daemon_free(struct daemon *d)
     sink_close(d->sink, GOODBYE_MS);
     loop_free(d->loop);
     service_free(d->service);
+    actions_clear(&d->actions);
     spec_draft_clear(&d->defaults);
     actions_clear(&d->actions);
     free(d);

@@ -978,7 +978,9 @@ int database_write(struct database *db, const struct changes *changes, const str
         r = begin(&db->session);
     if (r == 0)
         r = end(&db->session, write_changes(db, changes, progress));
-    if (r < 0 && why[0] == '\0')
+    if (r == -EBADMSG)
+        fail(why, size, r, "%s: is damaged; restart twistyd, which sets it aside", db->file.path);
+    else if (r < 0 && why[0] == '\0')
         fail(why, size, r, "%s: %s", db->file.path, strerror(-r));
     if (r == 0)
         db->boot_is_new = false;
