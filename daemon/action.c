@@ -70,7 +70,7 @@ static int by_name(const void *a, const void *b)
 
 void actions_sort(struct actions *actions)
 {
-    qsort(actions->list, actions->n, sizeof *actions->list, by_name);
+    qsort(actions->list, actions->n, sizeof(struct action *), by_name);
 }
 
 struct action *actions_find(const struct actions *actions, const char *name, const char **nearest)

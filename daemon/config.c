@@ -410,7 +410,7 @@ static int read_actions(struct config_builder *b, struct config *config)
 
     for (const struct conf_section *s = b->text.first; s != NULL; s = s->next)
         n += s->kind == CONF_ACTION;
-    config->actions.list = calloc(n + 1, sizeof *config->actions.list);
+    config->actions.list = calloc(n + 1, sizeof(struct action *));
     if (config->actions.list == NULL)
         return -ENOMEM;
     for (const struct conf_section *s = b->text.first; s != NULL && error == 0; s = s->next)

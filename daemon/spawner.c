@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-STAILQ_HEAD(requests, spawn_request);
+TAILQ_HEAD(requests, spawn_request);
 
 struct spawner {
     pthread_t thread;
@@ -112,7 +112,7 @@ static int open_pid(pid_t pid, int *out)
 int spawn_process(char *const argv[], char *const envp[], struct spawned *out)
 {
     int reads[2] = {-1, -1}, writes[2] = {-1, -1};
-    pid_t pid;
+    pid_t pid = 0;
 
     int r = make_pipe(&reads[0], &writes[0]);
     if (r == 0)
@@ -137,31 +137,38 @@ static void answer(struct spawner *s, struct spawn_request *request)
     const uint64_t one = 1;
 
     pthread_mutex_lock(&s->lock);
-    STAILQ_INSERT_TAIL(&s->answered, request, link);
+    TAILQ_INSERT_TAIL(&s->answered, request, link);
     pthread_mutex_unlock(&s->lock);
     // Cannot fail: a full counter would mean 2^64 answers that nobody took.
     if (write(s->event_fd, &one, sizeof one) < 0)
         return;
 }
 
+/* Wait for a request; NULL when the thread shall end. */
+static struct spawn_request *next_request(struct spawner *s)
+{
+    struct spawn_request *request = NULL;
+
+    pthread_mutex_lock(&s->lock);
+    while (!s->ending && (request = TAILQ_FIRST(&s->asked)) == NULL)
+        pthread_cond_wait(&s->wanted, &s->lock);
+    if (s->ending)
+        request = NULL;
+    else
+        TAILQ_REMOVE(&s->asked, request, link);
+    pthread_mutex_unlock(&s->lock);
+    return request;
+}
+
 static void *run_thread(void *ctx)
 {
     struct spawner *s = ctx;
+    struct spawn_request *request;
 
-    pthread_mutex_lock(&s->lock);
-    while (!s->ending) {
-        struct spawn_request *request = STAILQ_FIRST(&s->asked);
-        if (request == NULL) {
-            pthread_cond_wait(&s->wanted, &s->lock);
-            continue;
-        }
-        STAILQ_REMOVE_HEAD(&s->asked, link);
-        pthread_mutex_unlock(&s->lock);
+    while ((request = next_request(s)) != NULL) {
         request->error = spawn_process(request->argv, request->envp, &request->process);
         answer(s, request);
-        pthread_mutex_lock(&s->lock);
     }
-    pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
@@ -182,8 +189,8 @@ static void tell(struct requests *answered)
 {
     struct spawn_request *request;
 
-    while ((request = STAILQ_FIRST(answered)) != NULL) {
-        STAILQ_REMOVE_HEAD(answered, link);
+    while ((request = TAILQ_FIRST(answered)) != NULL) {
+        TAILQ_REMOVE(answered, request, link);
         request->done(request);
     }
 }
@@ -191,14 +198,14 @@ static void tell(struct requests *answered)
 static void on_answers(void *ctx, unsigned what)
 {
     struct spawner *s = ctx;
-    struct requests answered = STAILQ_HEAD_INITIALIZER(answered);
+    struct requests answered = TAILQ_HEAD_INITIALIZER(answered);
     uint64_t n;
 
     (void)what;
     if (read(s->event_fd, &n, sizeof n) < 0)
         return;
     pthread_mutex_lock(&s->lock);
-    STAILQ_CONCAT(&answered, &s->answered);
+    TAILQ_CONCAT(&answered, &s->answered, link);
     pthread_mutex_unlock(&s->lock);
     tell(&answered);
 }
@@ -208,8 +215,8 @@ int spawner_new(struct watch_set *watches, struct spawner **out)
     struct spawner *s = calloc(1, sizeof *s);
     if (s == NULL)
         return -ENOMEM;
-    STAILQ_INIT(&s->asked);
-    STAILQ_INIT(&s->answered);
+    TAILQ_INIT(&s->asked);
+    TAILQ_INIT(&s->answered);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wanted, NULL);
     s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -235,9 +242,11 @@ static void end_thread(struct spawner *s)
     pthread_cond_signal(&s->wanted);
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);
-    STAILQ_FOREACH(request, &s->asked, link)
-    request->error = -ECANCELED;
-    STAILQ_CONCAT(&s->answered, &s->asked);
+    while ((request = TAILQ_FIRST(&s->asked)) != NULL) {
+        TAILQ_REMOVE(&s->asked, request, link);
+        request->error = -ECANCELED;
+        TAILQ_INSERT_TAIL(&s->answered, request, link);
+    }
 }
 
 void spawner_free(struct spawner *s)
@@ -265,7 +274,7 @@ void spawner_ask(struct spawner *s, struct spawn_request *request)
         return;
     }
     pthread_mutex_lock(&s->lock);
-    STAILQ_INSERT_TAIL(&s->asked, request, link);
+    TAILQ_INSERT_TAIL(&s->asked, request, link);
     pthread_cond_signal(&s->wanted);
     pthread_mutex_unlock(&s->lock);
 }

@@ -36,7 +36,7 @@ struct spawn_request {
     void (*done)(struct spawn_request *request); // from the loop
     int error;                                   // 0, or negative errno and `process` says nothing
     struct spawned process;
-    STAILQ_ENTRY(spawn_request) link; // spawner::asked, then spawner::answered
+    TAILQ_ENTRY(spawn_request) link; // spawner::asked, then spawner::answered
 };
 
 /* Lets children be waited for, whatever was inherited. 0 or negative errno. */

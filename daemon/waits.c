@@ -271,7 +271,7 @@ static int by_name(const void *a, const void *b)
 static const struct job_spec *find_spec(const struct view *view, const char *name)
 {
     const struct job_spec key = {.name = (char *)name}, *wanted = &key;
-    const struct job_spec **found = bsearch(&wanted, view->specs, view->n, sizeof wanted, by_name);
+    const struct job_spec **found = bsearch(&wanted, view->specs, view->n, sizeof(struct job_spec *), by_name);
 
     return found != NULL ? *found : NULL;
 }
@@ -307,19 +307,20 @@ static int check_spec(struct view *view, const struct job_spec *spec, char *path
 int waits_check(const struct jobs *jobs, const struct job_spec *specs, size_t n, size_t *failed, const char **nearest,
                 char *path, size_t size)
 {
-    struct view view = {.jobs = jobs, .specs = calloc(n + 1, sizeof(struct job_spec *))};
-    int r = view.specs == NULL ? -ENOMEM : 0;
+    const struct job_spec **named = calloc(n + 1, sizeof(struct job_spec *));
+    struct view view = {.jobs = jobs, .specs = named};
+    int r = named == NULL ? -ENOMEM : 0;
 
     for (size_t i = 0; r == 0 && i < n; i++)
         if (specs[i].name != NULL)
-            view.specs[view.n++] = &specs[i];
+            named[view.n++] = &specs[i];
     if (r == 0)
-        qsort(view.specs, view.n, sizeof(struct job_spec *), by_name);
+        qsort(named, view.n, sizeof(struct job_spec *), by_name);
     for (size_t i = 0; r == 0 && i < n; i++) {
         *failed = i;
         r = check_spec(&view, &specs[i], path, size);
         *nearest = r == -ENOENT ? jobs_nearest(jobs, specs[i].after) : NULL;
     }
-    free(view.specs);
+    free(named);
     return r;
 }
