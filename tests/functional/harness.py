@@ -31,9 +31,9 @@ STATUSES = {0, 1, 64, 69, 78}  # those that twistyd(8) knows
 FIELD = re.compile(r'([a-z-]+)=("((?:[^"\\]|\\.)*)"|[^ ]*)')
 
 
-def wait_until(condition):
+def wait_until(condition, patience=DEADLINE):
     """Wait until condition() is true."""
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, "it does not come true"
         time.sleep(0.005)
