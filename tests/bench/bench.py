@@ -7,6 +7,7 @@ What is measured stands in the parts; how, in frame.py.
 import argparse
 import sys
 
+import actions
 import calls
 import crowd
 import durable
@@ -16,7 +17,7 @@ import load
 import ticks
 import timers
 
-PARTS = (timers, ticks, lines, calls, crowd, load, durable)
+PARTS = (timers, ticks, lines, calls, crowd, load, durable, actions)
 
 
 def main():
