@@ -4,7 +4,6 @@
 #include "daemon/text.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,16 +64,6 @@ static const struct {
     {CTL_NO_DAEMON, "the daemon is not running"},
     {CTL_NOT_PERMITTED, "not permitted"},
 };
-
-__attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t size, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why, size, format, args);
-    va_end(args);
-    return -EINVAL;
-}
 
 const char *option_name(unsigned id)
 {
@@ -150,7 +139,7 @@ static int refuse_key(const struct invocation *inv, const struct spec_error *err
     char label[32];
 
     label_key(inv, err->key, label, sizeof label);
-    return refuse(why, size, "%s: %s", label, err->why);
+    return text_explain(why, size, -EINVAL, "%s: %s", label, err->why);
 }
 
 /* A span where a rate should be: the user knows what they want, and we know its name. */
@@ -172,8 +161,9 @@ static int draft_key(struct spec_draft *draft, enum spec_key key, const struct i
         return 0;
     if (key == KEY_RATE && rate_is_span(value)) {
         const char *quote = strpbrk(value, " \t") != NULL ? "'" : "";
-        return refuse(why, size, "--rate: '%s' is a time span, not a rate; did you mean --interval %s%s%s?", value,
-                      quote, value, quote);
+        return text_explain(why, size, -EINVAL,
+                            "--rate: '%s' is a time span, not a rate; did you mean --interval %s%s%s?", value, quote,
+                            value, quote);
     }
     int r = spec_draft_set(draft, key, value, &err);
     return r == 0 || r == -ENOMEM ? r : refuse_key(inv, &err, why, size);
@@ -199,10 +189,11 @@ static int check_draft(const struct spec_draft *draft, const struct invocation *
 static int check_add_file(const struct invocation *inv, char *why, size_t size)
 {
     if (inv->n_operands > 0)
-        return refuse(why, size, "add: '%s' and --file exclude each other", inv->operands[0]);
+        return text_explain(why, size, -EINVAL, "add: '%s' and --file exclude each other", inv->operands[0]);
     for (unsigned id = OPTION_SPEC; id < OPTION_COUNT; id++)
         if (inv->value[id] != NULL)
-            return refuse(why, size, "--%s and --file exclude each other; say it in the file", option_name(id));
+            return text_explain(why, size, -EINVAL, "--%s and --file exclude each other; say it in the file",
+                                option_name(id));
     return 0;
 }
 
@@ -218,11 +209,11 @@ static int check_add_modes(const struct invocation *inv, char *why, size_t size)
         if (inv->value[modes[i]] == NULL)
             continue;
         if (given != NULL)
-            return refuse(why, size, "--%s and --%s exclude each other; give one of them", given, name);
+            return text_explain(why, size, -EINVAL, "--%s and --%s exclude each other; give one of them", given, name);
         given = name;
     }
     if (given != NULL && !named)
-        return refuse(why, size, "--%s is about a job's name; give one with --name", given);
+        return text_explain(why, size, -EINVAL, "--%s is about a job's name; give one with --name", given);
     return 0;
 }
 
@@ -236,9 +227,10 @@ static int check_add(struct invocation *inv, char *why, size_t size)
         return r < 0 ? r : check_add_modes(inv, why, size);
     }
     if (inv->n_operands == 0)
-        return refuse(why, size, "add: something is missing; use 'twistyctl add %s'", inv->verb->operands);
+        return text_explain(why, size, -EINVAL, "add: something is missing; use 'twistyctl add %s'",
+                            inv->verb->operands);
     if (inv->n_operands > 1 && inv->value[OPTION_SPEC + KEY_COUNT] != NULL)
-        return refuse(why, size, "count: it is given twice, as '%s' and with --count", inv->operands[1]);
+        return text_explain(why, size, -EINVAL, "count: it is given twice, as '%s' and with --count", inv->operands[1]);
     inv->value[OPTION_SPEC + KEY_KIND] = inv->operands[0];
     if (inv->n_operands > 1)
         inv->value[OPTION_SPEC + KEY_COUNT] = inv->operands[1];
@@ -262,9 +254,10 @@ static int check_state(struct invocation *inv, const char *word, size_t len, cha
     snprintf(copy, sizeof copy, "%.*s", len < sizeof copy ? (int)len : 0, word);
     const char *near = nearest_of(copy, state_words, STATE_WORDS, sizeof state_words[0]);
     if (near != NULL)
-        return refuse(why, size, "--state: '%s' is unknown; did you mean '%s'?", copy, near);
-    return refuse(why, size, "--state: '%.*s' is not one of waiting, running, paused, finished, stopped, failed",
-                  (int)(len < NAME_LEN_MAX ? len : NAME_LEN_MAX), word);
+        return text_explain(why, size, -EINVAL, "--state: '%s' is unknown; did you mean '%s'?", copy, near);
+    return text_explain(why, size, -EINVAL,
+                        "--state: '%.*s' is not one of waiting, running, paused, finished, stopped, failed",
+                        (int)(len < NAME_LEN_MAX ? len : NAME_LEN_MAX), word);
 }
 
 static int check_list(struct invocation *inv, char *why, size_t size)
@@ -285,14 +278,15 @@ static int check_show(struct invocation *inv, char *why, size_t size)
 {
     if (name_valid(inv->operands[0]))
         return 0;
-    return refuse(why, size, "'%s' is not a job's name; 'twistyctl list' takes patterns", inv->operands[0]);
+    return text_explain(why, size, -EINVAL, "'%s' is not a job's name; 'twistyctl list' takes patterns",
+                        inv->operands[0]);
 }
 
 static int check_rm(struct invocation *inv, char *why, size_t size)
 {
     if (inv->n_operands > 0 || inv->value[OPTION_ENDED] != NULL)
         return 0;
-    return refuse(why, size, "rm: name the jobs, or give --ended for all that have ended");
+    return text_explain(why, size, -EINVAL, "rm: name the jobs, or give --ended for all that have ended");
 }
 
 /* What stands behind it says which jobs a pattern means. */
@@ -481,8 +475,8 @@ static int refuse_verb(const struct parser *p, const char *name)
     if (strcmp(name, "remove") == 0 || strcmp(name, "delete") == 0)
         n.best = "rm"; // no slip of the finger, but another program's word
     if (n.best != NULL)
-        return refuse(p->why, p->size, "unknown verb '%s'; did you mean '%s'?", name, n.best);
-    return refuse(p->why, p->size, "unknown verb '%s'; see 'twistyctl --help'", name);
+        return text_explain(p->why, p->size, -EINVAL, "unknown verb '%s'; did you mean '%s'?", name, n.best);
+    return text_explain(p->why, p->size, -EINVAL, "unknown verb '%s'; see 'twistyctl --help'", name);
 }
 
 static uint64_t allowed_options(const struct invocation *inv)
@@ -501,15 +495,17 @@ static int refuse_option(const struct parser *p, const char *arg)
     struct nearest n;
 
     if (verb != NULL && option_find(arg, UINT64_MAX, &value) < OPTION_COUNT)
-        return refuse(p->why, p->size, "%s has no option '%.*s'; see 'twistyctl %s --help'", of, len, arg, of);
+        return text_explain(p->why, p->size, -EINVAL, "%s has no option '%.*s'; see 'twistyctl %s --help'", of, len,
+                            arg, of);
     snprintf(name, sizeof name, "%.*s", len, arg);
     nearest_init(&n, name + strspn(name, "-"));
     for (unsigned id = 0; id < OPTION_COUNT; id++)
         if ((allowed_options(p->inv) & BIT(id)) != 0)
             nearest_offer(&n, option_name(id));
     if (n.best != NULL)
-        return refuse(p->why, p->size, "unknown option '%.*s'; did you mean '--%s'?", len, arg, n.best);
-    return refuse(p->why, p->size, "unknown option '%.*s'; see 'twistyctl %s%s--help'", len, arg, of, space);
+        return text_explain(p->why, p->size, -EINVAL, "unknown option '%.*s'; did you mean '--%s'?", len, arg, n.best);
+    return text_explain(p->why, p->size, -EINVAL, "unknown option '%.*s'; see 'twistyctl %s%s--help'", len, arg, of,
+                        space);
 }
 
 /* The option at argv[*i], and its value if that is the next argument. */
@@ -522,7 +518,7 @@ static int parse_option(struct parser *p, int *i)
     if (id == OPTION_COUNT)
         return refuse_option(p, p->argv[*i]);
     if (value != NULL && option_takes(id) == NULL)
-        return refuse(p->why, p->size, "--%s: it takes no value", option_name(id));
+        return text_explain(p->why, p->size, -EINVAL, "--%s: it takes no value", option_name(id));
     if (value == NULL && option_wants(id, next)) {
         value = next;
         (*i)++;
@@ -530,10 +526,11 @@ static int parse_option(struct parser *p, int *i)
         value = option_is_switch(id) ? "yes" : "";
     }
     if (value == NULL || (id == OPTION_SOCKET && value[0] == '\0'))
-        return refuse(p->why, p->size, "--%s: the value is missing: %s", option_name(id), option_takes(id));
+        return text_explain(p->why, p->size, -EINVAL, "--%s: the value is missing: %s", option_name(id),
+                            option_takes(id));
     if (p->inv->value[id] != NULL && option_takes(id) != NULL)
-        return refuse(p->why, p->size, "--%s: it is given twice, as '%s' and as '%s'", option_name(id),
-                      p->inv->value[id], value);
+        return text_explain(p->why, p->size, -EINVAL, "--%s: it is given twice, as '%s' and as '%s'", option_name(id),
+                            p->inv->value[id], value);
     p->inv->value[id] = value;
     return 0;
 }
@@ -582,13 +579,13 @@ static int check_invocation(struct parser *p)
     if (inv->value[OPTION_VERSION] != NULL || inv->value[OPTION_HELP] != NULL)
         return 0;
     if (verb == NULL)
-        return refuse(p->why, p->size, "no verb is given; see 'twistyctl --help'");
+        return text_explain(p->why, p->size, -EINVAL, "no verb is given; see 'twistyctl --help'");
     if (inv->n_operands < verb->min)
-        return refuse(p->why, p->size, "%s: something is missing; use 'twistyctl %s %s'", verb->name, verb->name,
-                      verb->operands);
+        return text_explain(p->why, p->size, -EINVAL, "%s: something is missing; use 'twistyctl %s %s'", verb->name,
+                            verb->name, verb->operands);
     if (inv->n_operands > verb->max)
-        return refuse(p->why, p->size, "%s: '%s' is too much; see 'twistyctl %s --help'", verb->name,
-                      inv->operands[verb->max], verb->name);
+        return text_explain(p->why, p->size, -EINVAL, "%s: '%s' is too much; see 'twistyctl %s --help'", verb->name,
+                            inv->operands[verb->max], verb->name);
     if (verb->run == NULL)
         return take_help(p);
     return verb->check != NULL ? verb->check(inv, p->why, p->size) : 0;

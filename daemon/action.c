@@ -1,7 +1,6 @@
 #include "action.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,16 +104,6 @@ void actions_clear(struct actions *actions)
     *actions = (struct actions){0};
 }
 
-__attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t size, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why, size, format, args);
-    va_end(args);
-    return -EINVAL;
-}
-
 /* A text that is split into words, and what came of it. */
 struct splitting {
     const char *at;
@@ -168,7 +157,7 @@ static int refuse_escape(const struct splitting *s, const char *begin)
 
     snprintf(text, sizeof text, "%.*s", (int)MIN(s->at - begin + (*s->at != '\0'), 11), begin);
     text_escape(shown, sizeof shown, 0, text);
-    return refuse(s->why, s->size, "'%s' is no escape; write \\\\ for a backslash", shown);
+    return text_explain(s->why, s->size, -EINVAL, "'%s' is no escape; write \\\\ for a backslash", shown);
 }
 
 /* \xHH, \NNN, \uHHHH and \UHHHHHHHH; the first two are a byte, the others a character. */
@@ -193,9 +182,10 @@ static int read_number_escape(struct splitting *s, const char *begin)
     if (!read_digits(s, digits, base, &c))
         return refuse_escape(s, begin);
     if (c == 0)
-        return refuse(s->why, s->size, "no argument can have a NUL byte in it");
+        return text_explain(s->why, s->size, -EINVAL, "no argument can have a NUL byte in it");
     if (byte ? c > 0xff : c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-        return refuse(s->why, s->size, "'%.*s' is no %s", (int)(s->at - begin), begin, byte ? "byte" : "character");
+        return text_explain(s->why, s->size, -EINVAL, "'%.*s' is no %s", (int)(s->at - begin), begin,
+                            byte ? "byte" : "character");
     if (byte)
         s->word[s->len++] = (char)c;
     else
@@ -223,8 +213,9 @@ static int read_doubled(struct splitting *s)
     char c = *s->at;
 
     if (s->at[1] != c)
-        return refuse(s->why, s->size, "'%c' has no meaning here, as no %s are replaced; write %c%c for the character",
-                      c, c == '%' ? "specifiers" : "variables", c, c);
+        return text_explain(s->why, s->size, -EINVAL,
+                            "'%c' has no meaning here, as no %s are replaced; write %c%c for the character", c,
+                            c == '%' ? "specifiers" : "variables", c, c);
     s->word[s->len++] = c;
     s->at += 2;
     return 0;
@@ -250,27 +241,28 @@ static int read_quoted(struct splitting *s)
 
     while (*s->at != quote) {
         if (*s->at == '\0')
-            return refuse(s->why, s->size, "a %c has no partner", quote);
+            return text_explain(s->why, s->size, -EINVAL, "a %c has no partner", quote);
         int r = read_character(s);
         if (r < 0)
             return r;
     }
     s->at++;
     if (*s->at != '\0' && !is_blank(*s->at))
-        return refuse(s->why, s->size, "text right after a closing %c; quotes stand around a whole word", quote);
+        return text_explain(s->why, s->size, -EINVAL, "text right after a closing %c; quotes stand around a whole word",
+                            quote);
     return 0;
 }
 
 static int read_plain(struct splitting *s)
 {
     if (*s->at == ';' && (s->at[1] == '\0' || is_blank(s->at[1])))
-        return refuse(s->why, s->size, "a lone ';' would begin another command; write \";\"");
+        return text_explain(s->why, s->size, -EINVAL, "a lone ';' would begin another command; write \";\"");
     if (*s->at == '\\' && s->at[1] == ';' && (s->at[2] == '\0' || is_blank(s->at[2])))
         s->at++;
     while (*s->at != '\0' && !is_blank(*s->at)) {
         if (*s->at == '"' || *s->at == '\'')
-            return refuse(s->why, s->size, "a %c in the middle of a word; write \\%c, or quote the whole word", *s->at,
-                          *s->at);
+            return text_explain(s->why, s->size, -EINVAL,
+                                "a %c in the middle of a word; write \\%c, or quote the whole word", *s->at, *s->at);
         int r = read_character(s);
         if (r < 0)
             return r;
@@ -308,14 +300,15 @@ static int check_path(const struct text_list *words, char *why, size_t size)
 
     text_escape(shown, sizeof shown, 0, path);
     if (words->n == 0)
-        return refuse(why, size, "no command; it is an absolute path and arguments");
+        return text_explain(why, size, -EINVAL, "no command; it is an absolute path and arguments");
     if (strchr("-@:+!|", path[0]) != NULL && path[0] != '\0')
-        return refuse(why, size, "'%s' begins with '%c'; there are no prefixes here, begin with the path's /", shown,
-                      path[0]);
+        return text_explain(why, size, -EINVAL,
+                            "'%s' begins with '%c'; there are no prefixes here, begin with the path's /", shown,
+                            path[0]);
     if (path[0] != '/')
-        return refuse(why, size, "'%s' is not an absolute path", shown);
+        return text_explain(why, size, -EINVAL, "'%s' is not an absolute path", shown);
     if (path[strlen(path) - 1] == '/')
-        return refuse(why, size, "'%s' is a directory, not a program", shown);
+        return text_explain(why, size, -EINVAL, "'%s' is a directory, not a program", shown);
     return 0;
 }
 
@@ -340,9 +333,10 @@ static int check_variable(const char *text, char *why, size_t size)
     text_escape(shown, sizeof shown, 0, text);
     if (strspn(text, letters) == 0 ||
         strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_") < len)
-        return refuse(why, size, "'%s' is neither NAME nor NAME=VALUE", shown);
+        return text_explain(why, size, -EINVAL, "'%s' is neither NAME nor NAME=VALUE", shown);
     if (strncmp(text, OWN_PREFIX, strlen(OWN_PREFIX)) == 0)
-        return refuse(why, size, "'%s': names that begin with " OWN_PREFIX " are set by the daemon", shown);
+        return text_explain(why, size, -EINVAL, "'%s': names that begin with " OWN_PREFIX " are set by the daemon",
+                            shown);
     return 0;
 }
 
@@ -380,7 +374,7 @@ static int refuse_value(const char *value, const char *phrase, char *why, size_t
     char shown[64] = "";
 
     text_escape(shown, sizeof shown, 0, value);
-    return refuse(why, size, "'%s' %s", shown, phrase);
+    return text_explain(why, size, -EINVAL, "'%s' %s", shown, phrase);
 }
 
 static int set_span(int64_t *out, const char *value, char *why, size_t size)

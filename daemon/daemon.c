@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -513,16 +512,6 @@ static void on_closed(void *ctx, struct conn *conn)
 
 /* Building: each part in turn, with a line for the user where one can fail for an outside reason. */
 
-__attribute__((format(printf, 4, 5))) static int fail(char *why, size_t size, int error, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why, size, format, args);
-    va_end(args);
-    return error;
-}
-
 static int make_loop(struct daemon *d, char *why, size_t size)
 {
     const struct daemon_settings *settings = &d->settings;
@@ -530,11 +519,11 @@ static int make_loop(struct daemon *d, char *why, size_t size)
 
     d->service = service_new();
     if (d->service == NULL)
-        return fail(why, size, -ENOMEM, "out of memory");
+        return text_explain(why, size, -ENOMEM, "out of memory");
     int r = loop_new(settings->backend, settings->clock, &hooks, &d->loop);
     if (r < 0)
-        return fail(why, size, r, "cannot make an event loop with backend %s: %s", loop_backend_name(settings->backend),
-                    strerror(-r));
+        return text_explain(why, size, r, "cannot make an event loop with backend %s: %s",
+                            loop_backend_name(settings->backend), strerror(-r));
     loop_set_accuracy(d->loop, settings->accuracy);
     d->start = loop_now(d->loop);
     d->status_due = d->start;
@@ -549,10 +538,10 @@ static int make_log(struct daemon *d, char *why, size_t size)
 
     int r = sink_open(settings->log_target, &paths, loop_watches(d->loop), on_log_ready, d, &d->sink);
     if (r < 0)
-        return fail(why, size, r, "cannot log to %s: %s; choose another with --log-target",
-                    log_target_name(settings->log_target), strerror(-r));
+        return text_explain(why, size, r, "cannot log to %s: %s; choose another with --log-target",
+                            log_target_name(settings->log_target), strerror(-r));
     d->report = report_new(d->sink, &(struct report_config){settings->log_level, settings->report_limit});
-    return d->report == NULL ? fail(why, size, -ENOMEM, "out of memory") : 0;
+    return d->report == NULL ? text_explain(why, size, -ENOMEM, "out of memory") : 0;
 }
 
 /* The state file: as configured, or else where the service manager says; NULL: none. */
@@ -600,18 +589,18 @@ static int make_jobs(struct daemon *d, char *why, size_t size)
     struct jobs_config config = {.max_jobs = d->settings.max_jobs, .keep_ended = d->settings.keep_ended};
 
     if (getrandom(config.seed, sizeof config.seed, 0) != sizeof config.seed)
-        return fail(why, size, -errno, "cannot get random numbers: %s", strerror(errno));
+        return text_explain(why, size, -errno, "cannot get random numbers: %s", strerror(errno));
     d->jobs = jobs_new(&config, &hooks);
     d->waits = d->jobs == NULL ? NULL : waits_new(d->jobs);
     if (d->waits == NULL)
-        return fail(why, size, -ENOMEM, "out of memory");
+        return text_explain(why, size, -ENOMEM, "out of memory");
     int r = open_state(d, why, size);
     if (r < 0)
         return r;
     if (!waits_take_up(d->waits))
-        return fail(why, size, -ENOMEM, "out of memory");
+        return text_explain(why, size, -ENOMEM, "out of memory");
     d->methods = methods_new(d->jobs, d->loop, d->durable, &methods_hooks);
-    return d->methods == NULL ? fail(why, size, -ENOMEM, "out of memory") : 0;
+    return d->methods == NULL ? text_explain(why, size, -ENOMEM, "out of memory") : 0;
 }
 
 static int make_reactions(struct daemon *d, char *why, size_t size)
@@ -619,7 +608,7 @@ static int make_reactions(struct daemon *d, char *why, size_t size)
     const struct reactions_hooks hooks = {.changed = on_actions_changed, .ctx = d};
 
     int r = reactions_new(d->jobs, d->loop, d->report, &d->settings, &d->actions, &hooks, &d->reactions);
-    return r < 0 ? fail(why, size, r, "cannot get ready to run actions: %s", strerror(-r)) : 0;
+    return r < 0 ? text_explain(why, size, r, "cannot get ready to run actions: %s", strerror(-r)) : 0;
 }
 
 static int socket_path(const struct daemon_options *options, char *buf, size_t size)
@@ -647,13 +636,13 @@ static int find_socket(const struct daemon *d, struct control_config *config, ch
     if (config->listen_fd >= 0)
         return 0;
     if (config->listen_fd != -ENOENT)
-        return fail(why, size, config->listen_fd,
-                    "the service manager passed something else than one listening Unix stream socket");
+        return text_explain(why, size, config->listen_fd,
+                            "the service manager passed something else than one listening Unix stream socket");
     config->listen_fd = -1;
     int r = socket_path(&d->options, path, path_size);
     if (r < 0)
-        return fail(why, size, r, "no place for the control socket: %s; name one with --socket",
-                    r == -ENOENT ? "$XDG_RUNTIME_DIR is not set" : "the path is too long");
+        return text_explain(why, size, r, "no place for the control socket: %s; name one with --socket",
+                            r == -ENOENT ? "$XDG_RUNTIME_DIR is not set" : "the path is too long");
     return 0;
 }
 
@@ -687,13 +676,13 @@ static int start_jobs(struct daemon *d, struct config *config, char *why, size_t
     d->reloader = reloader_new(d->options.config, d->jobs, loop_watches(d->loop), &hooks);
     if (d->reloader == NULL) {
         config_free(config);
-        return fail(why, size, -ENOMEM, "out of memory");
+        return text_explain(why, size, -ENOMEM, "out of memory");
     }
     int r = reloader_start(d->reloader, config, loop_now(d->loop));
     if (r == -ENOSPC)
-        fail(why, size, r, "%zu jobs are configured, and max-jobs is %u", n, d->settings.max_jobs);
+        text_explain(why, size, r, "%zu jobs are configured, and max-jobs is %u", n, d->settings.max_jobs);
     else if (r < 0)
-        fail(why, size, r, "cannot start the jobs: %s", strerror(-r));
+        text_explain(why, size, r, "cannot start the jobs: %s", strerror(-r));
     return r;
 }
 
@@ -702,7 +691,7 @@ int daemon_new(const struct daemon_options *options, struct config *config, stru
     struct daemon *d = calloc(1, sizeof *d);
     if (d == NULL) {
         config_free(config);
-        return fail(why, size, -ENOMEM, "out of memory");
+        return text_explain(why, size, -ENOMEM, "out of memory");
     }
     d->options = *options;
     take_settings(d, config);

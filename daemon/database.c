@@ -2,13 +2,13 @@
 
 #include "siphash.h"
 #include "statefile.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <sqlite3.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,16 +93,6 @@ struct database {
 };
 
 /* Errors. */
-
-__attribute__((format(printf, 4, 5))) static int fail(char *why, size_t size, int error, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why, size, format, args);
-    va_end(args);
-    return error;
-}
 
 /* What the last call on this connection says, as a negative errno. */
 static int error_of(sqlite3 *sql)
@@ -496,7 +486,7 @@ static int check_tables(sqlite3 *sql, char *damage, size_t size)
     int r = got == SQLITE_DONE || got == SQLITE_ROW ? 0 : error_of(sql);
     sqlite3_finalize(statement);
     if (r == 0 && (got == SQLITE_ROW || n < N_TABLES))
-        r = fail(damage, size, -EBADMSG, "its tables are not what they should be");
+        r = text_explain(damage, size, -EBADMSG, "its tables are not what they should be");
     return r;
 }
 
@@ -512,7 +502,7 @@ static int check_structure(sqlite3 *sql, char *damage, size_t size)
     } else {
         const char *text = (const char *)sqlite3_column_text(statement, 0);
         if (text == NULL || strcmp(text, "ok") != 0)
-            r = fail(damage, size, -EBADMSG, "%.200s", text == NULL ? "?" : text);
+            r = text_explain(damage, size, -EBADMSG, "%.200s", text == NULL ? "?" : text);
     }
     sqlite3_finalize(statement);
     return r;
@@ -533,7 +523,7 @@ static int check_rows(sqlite3 *sql, char *damage, size_t size)
     int r = got == SQLITE_DONE ? 0 : error_of(sql);
     sqlite3_finalize(statement);
     if (r == 0 && wrong > 0)
-        r = fail(damage, size, -EBADMSG, "%" PRIu64 " of its jobs are not as they were written", wrong);
+        r = text_explain(damage, size, -EBADMSG, "%" PRIu64 " of its jobs are not as they were written", wrong);
     return r;
 }
 
@@ -557,7 +547,7 @@ static int check_clock(sqlite3 *sql, char *damage, size_t size)
     }
     if (r == 0)
         r = read_boots(sql, ignore_boot, NULL);
-    return r == -EBADMSG ? fail(damage, size, r, "its clock is not as it was written") : r;
+    return r == -EBADMSG ? text_explain(damage, size, r, "its clock is not as it was written") : r;
 }
 
 /* Look at everything. 0; -EPROTO: a newer daemon's; -EBADMSG, with a phrase in `damage`; or another negative errno. */
@@ -573,9 +563,9 @@ static int examine(struct database *db, char *damage, size_t size)
     if (r < 0)
         return r;
     if (application != DATABASE_APPLICATION_ID)
-        return fail(damage, size, -EBADMSG, "it is no state of twistyd");
+        return text_explain(damage, size, -EBADMSG, "it is no state of twistyd");
     if (schema > DATABASE_SCHEMA)
-        return fail(damage, size, -EPROTO, "%" PRId64, schema);
+        return text_explain(damage, size, -EPROTO, "%" PRId64, schema);
     r = check_structure(sql, damage, size);
     if (r == 0 && schema < DATABASE_SCHEMA)
         r = db->file.unwritable != 0 ? -EROFS : session_begin_writing(&db->session);
@@ -760,10 +750,10 @@ static int check_log_is_empty(const struct database *db, char *why, size_t size)
     snprintf(path, sizeof path, "%s-wal", db->file.path);
     if (db->file.unwritable == 0 || stat(path, &st) < 0 || st.st_size == 0)
         return 0;
-    return fail(why, size, -EROFS,
-                "%s: the last changes are in %s, and cannot be read while nothing can be written; "
-                "make the directory writable",
-                db->file.path, path);
+    return text_explain(why, size, -EROFS,
+                        "%s: the last changes are in %s, and cannot be read while nothing can be written; "
+                        "make the directory writable",
+                        db->file.path, path);
 }
 
 /* The file as it is. 0; -EBADMSG, with found->damage; or another negative errno, with a line in `why`. */
@@ -784,16 +774,16 @@ static int open_file(struct database *db, struct database_found *found, char *wh
     if (r == 0)
         r = load_clock(db, found);
     if (r == -EPROTO)
-        return fail(why, size, r,
-                    "%s: was written by a newer twistyd (schema %s, this one knows %d); install that one, "
-                    "or set another state",
-                    db->file.path, found->damage, DATABASE_SCHEMA);
+        return text_explain(why, size, r,
+                            "%s: was written by a newer twistyd (schema %s, this one knows %d); install that one, "
+                            "or set another state",
+                            db->file.path, found->damage, DATABASE_SCHEMA);
     if (r == 0)
         found->damage[0] = '\0';
     else if (r == -EBUSY)
-        fail(why, size, r, "%s: another program has it open; end that, or set another state", db->file.path);
+        text_explain(why, size, r, "%s: another program has it open; end that, or set another state", db->file.path);
     else if (r != -EBADMSG)
-        fail(why, size, r, "%s: cannot be read: %s", db->file.path, strerror(-r));
+        text_explain(why, size, r, "%s: cannot be read: %s", db->file.path, strerror(-r));
     return r;
 }
 
@@ -803,7 +793,7 @@ static int open_first(struct database *db, struct database_found *found, char *w
     int r = replace_file(db, found);
 
     if (r == -ENOMEM)
-        return fail(why, size, r, "out of memory");
+        return text_explain(why, size, r, "out of memory");
     if (r < 0) {
         db->absent = true;
         found->unwritable = r;
@@ -820,12 +810,13 @@ static int open_saved(struct database *db, struct database_found *found, char *w
 
     memcpy(damage, found->damage, sizeof damage);
     if (db->file.unwritable != 0)
-        return fail(why, size, -EROFS, "%s: is damaged: %s; and nothing can be written: make the directory writable",
-                    db->file.path, damage);
+        return text_explain(why, size, -EROFS,
+                            "%s: is damaged: %s; and nothing can be written: make the directory writable",
+                            db->file.path, damage);
     int r = replace_file(db, found);
     if (r < 0)
-        return fail(why, size, r, "%s: is damaged: %s; and it cannot be set aside: %s", db->file.path, damage,
-                    strerror(-r));
+        return text_explain(why, size, r, "%s: is damaged: %s; and it cannot be set aside: %s", db->file.path, damage,
+                            strerror(-r));
     r = statefile_lock(&db->file, why, size);
     if (r == 0)
         r = open_file(db, found, why, size);
@@ -840,7 +831,7 @@ int database_open(const struct database_config *config, struct database **out, s
 
     if (db == NULL || (db->boot_name = strdup(config->boot)) == NULL) {
         free(db);
-        return fail(why, size, -ENOMEM, "out of memory");
+        return text_explain(why, size, -ENOMEM, "out of memory");
     }
     *found = (struct database_found){0};
     db->config = *config;
@@ -854,7 +845,7 @@ int database_open(const struct database_config *config, struct database **out, s
     if (r == -EBADMSG)
         r = open_saved(db, found, why, size);
     if (r == -EBADMSG)
-        fail(why, size, r, "%s: is damaged: %s", db->file.path, found->damage);
+        text_explain(why, size, r, "%s: is damaged: %s", db->file.path, found->damage);
     statefile_settled(&db->file);
     snprintf(found->set_aside, sizeof found->set_aside, "%s", db->file.aside);
     if (left_over && found->damage[0] == '\0')
@@ -926,7 +917,7 @@ static int try_again_to_write(struct database *db, char *why, size_t size)
     int r = 0;
 
     if (db->absent && access(db->file.path, F_OK) == 0)
-        return fail(why, size, -EEXIST, "%s: has appeared; restart twistyd to read it", db->file.path);
+        return text_explain(why, size, -EEXIST, "%s: has appeared; restart twistyd to read it", db->file.path);
     session_close(&db->session);
     if (db->absent)
         r = replace_file(db, &found);
@@ -979,9 +970,9 @@ int database_write(struct database *db, const struct changes *changes, const str
     if (r == 0)
         r = end(&db->session, write_changes(db, changes, progress));
     if (r == -EBADMSG)
-        fail(why, size, r, "%s: is damaged; restart twistyd, which sets it aside", db->file.path);
+        text_explain(why, size, r, "%s: is damaged; restart twistyd, which sets it aside", db->file.path);
     else if (r < 0 && why[0] == '\0')
-        fail(why, size, r, "%s: %s", db->file.path, strerror(-r));
+        text_explain(why, size, r, "%s: %s", db->file.path, strerror(-r));
     if (r == 0)
         db->boot_is_new = false;
     return r;

@@ -1,9 +1,10 @@
 #include "statefile.h"
 
+#include "text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,16 +12,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-__attribute__((format(printf, 4, 5))) static int fail(char *why, size_t size, int error, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(why, size, format, args);
-    va_end(args);
-    return error;
-}
 
 /* "PATH" and what it is followed by; NULL when there is no memory. */
 static char *path_with(const char *path, const char *suffix)
@@ -37,15 +28,16 @@ static int open_directory(struct statefile *f, const char *dir, char *why, size_
 
     f->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (f->dir_fd < 0 || fstat(f->dir_fd, &st) < 0)
-        return fail(why, size, -errno, "%s: %s; make this directory, or set another state", dir, strerror(errno));
+        return text_explain(why, size, -errno, "%s: %s; make this directory, or set another state", dir,
+                            strerror(errno));
     if (st.st_uid != 0 && st.st_uid != geteuid())
-        return fail(why, size, -EPERM, "%s: belongs to another user; set another state", dir);
+        return text_explain(why, size, -EPERM, "%s: belongs to another user; set another state", dir);
     if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (st.st_mode & S_ISVTX) == 0)
-        return fail(why, size, -EPERM, "%s: others may write to this directory; chmod go-w it, or set another state",
-                    dir);
+        return text_explain(why, size, -EPERM,
+                            "%s: others may write to this directory; chmod go-w it, or set another state", dir);
     while (flock(f->dir_fd, LOCK_EX) < 0)
         if (errno != EINTR)
-            return fail(why, size, -errno, "%s: cannot lock: %s", dir, strerror(errno));
+            return text_explain(why, size, -errno, "%s: cannot lock: %s", dir, strerror(errno));
     return 0;
 }
 
@@ -59,8 +51,8 @@ static int find_path(struct statefile *f, const char *path, char *why, size_t si
     snprintf(dir, sizeof dir, "%.*s.", (int)(base - path), path); // its last dot makes "/" and "" directories, too
     real = realpath(dir, NULL);
     if (real == NULL)
-        return fail(why, size, -errno, "%.*s: %s; make this directory, or set another state", (int)(base - path), path,
-                    strerror(errno));
+        return text_explain(why, size, -errno, "%.*s: %s; make this directory, or set another state",
+                            (int)(base - path), path, strerror(errno));
     if (asprintf(&f->path, "%s/%s", strcmp(real, "/") == 0 ? "" : real, base) < 0)
         f->path = NULL;
     if (f->path != NULL) {
@@ -145,16 +137,17 @@ static int check_file(const struct statefile *f, char *why, size_t size)
     struct stat st;
 
     if (fstat(f->fd, &st) < 0)
-        return fail(why, size, -errno, "%s: %s", f->path, strerror(errno));
+        return text_explain(why, size, -errno, "%s: %s", f->path, strerror(errno));
     if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
-        return fail(why, size, -EPERM, "%s: is not a file of its own; remove it, or set another state", f->path);
+        return text_explain(why, size, -EPERM, "%s: is not a file of its own; remove it, or set another state",
+                            f->path);
     if (st.st_uid != geteuid())
-        return fail(why, size, -EPERM, "%s: belongs to another user; chown it, or set another state", f->path);
+        return text_explain(why, size, -EPERM, "%s: belongs to another user; chown it, or set another state", f->path);
     if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return fail(why, size, -EPERM, "%s: is open to others; chmod 600 it, or set another state", f->path);
+        return text_explain(why, size, -EPERM, "%s: is open to others; chmod 600 it, or set another state", f->path);
     if (flock(f->fd, LOCK_EX | LOCK_NB) < 0)
-        return fail(why, size, errno == EWOULDBLOCK ? -EADDRINUSE : -errno,
-                    "%s: another twistyd keeps its state here; stop it, or set another state", f->path);
+        return text_explain(why, size, errno == EWOULDBLOCK ? -EADDRINUSE : -errno,
+                            "%s: another twistyd keeps its state here; stop it, or set another state", f->path);
     return 0;
 }
 
@@ -173,8 +166,8 @@ int statefile_lock(struct statefile *f, char *why, size_t size)
     if (f->fd >= 0)
         return check_file(f, why, size);
     if (errno == ELOOP)
-        return fail(why, size, -EPERM, "%s: is a link; remove it, or set another state", f->path);
-    return fail(why, size, -errno, "%s: cannot open: %s", f->path, strerror(errno));
+        return text_explain(why, size, -EPERM, "%s: is a link; remove it, or set another state", f->path);
+    return text_explain(why, size, -errno, "%s: cannot open: %s", f->path, strerror(errno));
 }
 
 int statefile_open(struct statefile *f, const char *path, char *why, size_t size)
@@ -187,7 +180,7 @@ int statefile_open(struct statefile *f, const char *path, char *why, size_t size
     if (is_there(f->path_saved)) {
         r = put_in_place(f);
         if (r < 0)
-            return fail(why, size, r, "%s: cannot be put in its place: %s", f->path_saved, strerror(-r));
+            return text_explain(why, size, r, "%s: cannot be put in its place: %s", f->path_saved, strerror(-r));
     }
     return statefile_lock(f, why, size);
 }

@@ -250,6 +250,16 @@ static int take_text(struct text_list *list, char *text)
     return 0;
 }
 
+int text_explain(char *why, size_t size, int error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why, size, format, args);
+    va_end(args);
+    return error;
+}
+
 int text_list_add(struct text_list *list, const char *text)
 {
     return take_text(list, strdup(text));

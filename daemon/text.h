@@ -1,5 +1,6 @@
 /*
- * text - words: the nearest known one, and printing what came from outside. Pure; shared by the daemon and twistyctl.
+ * text - words: names, the nearest known one, lists of them, reasons, and printing what came from outside. Pure; shared
+ * by the daemon and twistyctl.
  */
 #ifndef TWISTY_TEXT_H
 #define TWISTY_TEXT_H
@@ -50,6 +51,9 @@ size_t utf8_length(const char *text);
  * fit is left out at a whole character. Returns the new length.
  */
 size_t text_escape(char *buf, size_t size, size_t len, const char *text);
+
+/* Write why something cannot be, for people, and return `error`: what a function does that ends by it. */
+int text_explain(char *why, size_t size, int error, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Texts in a row, owned. Zero-initialised is empty. */
 struct text_list {
