@@ -35,7 +35,7 @@ CTL_LIBS = $(shell pkg-config --libs $(CTL_PACKAGES))
 # Everything but the two main.c is a library that the tests link.
 DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
 SHARED_SRC := $(patsubst %,daemon/%.c,quantity text siphash spec emit varlink chain action conf_mistakes conf_text \
-	conf_after config conf_files)
+	settings conf_after config conf_files)
 CTL_SRC := $(filter-out ctl/main.c,$(wildcard ctl/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 SIM_SRC := $(wildcard tests/unit/sim_*.c)

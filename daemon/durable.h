@@ -11,10 +11,10 @@
 #ifndef TWISTY_DURABLE_H
 #define TWISTY_DURABLE_H
 
-#include "config.h"
 #include "jobs.h"
 #include "loop.h"
 #include "report.h"
+#include "settings.h"
 
 struct durable;
 

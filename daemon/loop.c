@@ -1,6 +1,7 @@
 #include "loop.h"
 
 #include "gather.h"
+#include "quantity.h"
 
 #include <errno.h>
 #include <event2/event.h>

@@ -8,7 +8,7 @@
 #ifndef TWISTY_LOOP_H
 #define TWISTY_LOOP_H
 
-#include "config.h"
+#include "settings.h"
 #include "watch.h"
 
 #include <stdbool.h>

@@ -7,11 +7,11 @@
 #ifndef TWISTY_REACTIONS_H
 #define TWISTY_REACTIONS_H
 
-#include "config.h"
 #include "jobs.h"
 #include "loop.h"
 #include "report.h"
 #include "runner.h"
+#include "settings.h"
 
 struct reactions;
 

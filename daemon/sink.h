@@ -11,7 +11,7 @@
 #ifndef TWISTY_SINK_H
 #define TWISTY_SINK_H
 
-#include "config.h"
+#include "settings.h"
 #include "watch.h"
 
 #include <stdbool.h>

@@ -23,7 +23,7 @@ LEVELS = [
     ["traits"],
     ["sink", "service", "command", "environment"],
     ["config", "spawner"],
-    ["action", "conf_after"],
+    ["action", "conf_after", "settings"],
     ["conf_text"],
     ["conf_mistakes"],
     ["spec"],
@@ -89,7 +89,7 @@ def test_ctl_knows_only_the_shared_files():
 
 # These have no clock, no descriptor and no environment.
 PURE = ["sched", "trie", "slab", "table", "gather", "lateness", "traits", "job", "jobs", "names", "emit", "quantity",
-        "spec", "text", "config", "conf_text", "conf_after", "wire", "walk", "action", "capture", "chain", "waits"]
+        "spec", "text", "config", "settings", "conf_text", "conf_after", "wire", "walk", "action", "capture", "chain", "waits"]
 
 
 def test_pure_core_knows_no_clock_and_no_io():

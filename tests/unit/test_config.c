@@ -116,7 +116,7 @@ static void expect_built_in(const struct daemon_settings *s)
 {
     struct daemon_settings d;
 
-    daemon_settings_default(&d);
+    settings_default(&d);
     assert_int_equal(s->exit_when_done, d.exit_when_done);
     assert_int_equal(s->log_target, d.log_target);
     assert_int_equal(s->log_level, d.log_level);
@@ -153,7 +153,7 @@ static void test_built_in_settings(void **state)
     (void)state;
 
     memset(&s, 0xff, sizeof s);
-    daemon_settings_default(&s);
+    settings_default(&s);
     assert_false(s.exit_when_done);
     assert_int_equal(s.log_target, LOG_TARGET_AUTO);
     assert_int_equal(s.log_level, LOG_INFO);
@@ -205,7 +205,6 @@ static void test_words(void **state)
     for (int i = 0; i < 8; i++) {
         assert_true(log_level_parse(levels[i], &level));
         assert_int_equal(level, i);
-        assert_string_equal(log_level_name(i), levels[i]);
     }
     for (int i = LOG_TARGET_AUTO; i <= LOG_TARGET_STDERR; i++) {
         assert_true(log_target_parse(log_target_name((enum log_target)i), &target));

@@ -1,6 +1,8 @@
 /* The clock among many who are ready all the time: counted in callbacks, so that a busy machine changes little. */
 #include "daemon/loop.h"
 
+#include "daemon/quantity.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

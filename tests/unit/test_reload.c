@@ -67,7 +67,7 @@ static void draw(struct sample *s, struct random *r)
     uint64_t start = random_below(r, N_MAX), some = 1 + random_below(r, 4);
 
     *s = (struct sample){.config.jobs = s->specs};
-    daemon_settings_default(&s->config.daemon);
+    settings_default(&s->config.daemon);
     for (uint64_t k = 0; k < N_MAX; k++) {
         size_t i = (start + 7 * k) % N_MAX; // 7 has no divisor in common with N_MAX
         snprintf(s->names[i], sizeof s->names[i], "%zu", i);

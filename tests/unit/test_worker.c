@@ -1,7 +1,6 @@
 /* Work on a thread of its own: beside the loop, without its signals, and told of from the loop. */
 #include "daemon/worker.h"
 
-#include "daemon/config.h"
 #include "daemon/loop.h"
 
 #include <pthread.h>
