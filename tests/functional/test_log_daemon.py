@@ -364,7 +364,8 @@ def test_report_limit(daemon):
     ticks = d.lines("^tick")
     (finish,) = d.lines("^finish")
     assert 40 <= len(ticks) <= 20 * (finish.at - d.spawned + 1) + 2, d.transcript()
-    told = len(ticks) + sum(t.number("suppressed") + t.number("missed") for t in ticks)
+    missed = sum(line.number("missed") for line in ticks + d.lines("^missed"))  # on a busy machine
+    told = len(ticks) + sum(t.number("suppressed") for t in ticks) + missed
     assert told == 200, d.transcript()
     assert any(t.number("suppressed") for t in ticks)
 
