@@ -6,6 +6,7 @@
 #include "lateness.h"
 #include "loop.h"
 #include "methods.h"
+#include "notifier.h"
 #include "reactions.h"
 #include "reloader.h"
 #include "reply.h"
@@ -25,7 +26,6 @@
 #include <sys/param.h>
 #include <sys/random.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Connections of all users together. */
@@ -36,9 +36,6 @@
 
 /* Ticks of a slice that are timed by one look at the clock: even when each writes a line, they take some 20 us. */
 #define TIMED_TOGETHER 8
-
-/* The manager's status line follows the jobs no faster than this. */
-#define STATUS_INTERVAL NSEC_PER_SEC
 
 /* How long the last lines may take to reach the log when the daemon ends. */
 #define GOODBYE_MS 2000
@@ -73,60 +70,12 @@ struct daemon {
     struct lateness lateness; // of all ticks
     int64_t tick_time;        // the clock as last read in this slice
     unsigned timed;           // ticks since then
-    int64_t watchdog_due;
-    int64_t status_due;  // not before this
-    bool status_stale;   // something happened since it was sent
-    char status[320];    // as last sent
+    struct notifier notifier;
     const char *stop;    // why it ends; NULL: it does not
     char stopped_by[24]; // " uid=1000", if somebody asked for it
     bool ending;         // only commands are waited for
     int64_t give_up;     // so long
 };
-
-/* The service manager's view. */
-
-static void time_of_day(const struct daemon *d, int64_t when, char *buf, size_t size)
-{
-    const struct wire_clock clock = reply_clock(d->loop);
-    time_t t = (time_t)(wire_usec(&clock, when) / (NSEC_PER_SEC / NSEC_PER_USEC));
-    struct tm tm;
-
-    if (localtime_r(&t, &tm) == NULL || strftime(buf, size, "%Y-%m-%d %H:%M:%S", &tm) == 0)
-        snprintf(buf, size, "?");
-}
-
-static void send_status(struct daemon *d, int64_t now)
-{
-    struct jobs_counts counts;
-    struct job *next;
-    int64_t due;
-    char text[sizeof d->status], when[32];
-    const char *degraded = durable_degraded(d->durable);
-
-    d->status_stale = false;
-    d->status_due = now + STATUS_INTERVAL;
-    jobs_counts(d->jobs, &counts);
-    int n = snprintf(text, sizeof text, "%u job%s", counts.live, counts.live == 1 ? "" : "s");
-    if (jobs_next_due(d->jobs, &due, &next)) {
-        time_of_day(d, due, when, sizeof when);
-        n += snprintf(text + n, sizeof text - (size_t)n, ", next is %s at %s", job_name(next), when);
-    }
-    if (degraded != NULL)
-        snprintf(text + n, sizeof text - (size_t)n, "; degraded: %s", degraded);
-    if (strcmp(text, d->status) == 0)
-        return;
-    if (service_notify(d->service, "STATUS=%s", text) == 0)
-        memcpy(d->status, text, sizeof text);
-    else
-        d->status_stale = true; // and with it goes what service.c may have kept
-}
-
-static void notify_ready(struct daemon *d)
-{
-    d->status[0] = '\0';
-    service_notify(d->service, "READY=1");
-    send_status(d, loop_now(d->loop));
-}
 
 /* Stopping and waking. */
 
@@ -170,9 +119,7 @@ static int64_t settle_jobs(struct daemon *d)
     jobs_next_due(d->jobs, &wake, NULL);
     if (more || methods_busy(d->methods) || waits_busy(d->waits) || reloader_busy(d->reloader))
         wake = d->start; // at once, after what else is ready
-    if (d->status_stale)
-        wake = earlier(wake, d->status_due);
-    return wake;
+    return earlier(wake, notifier_line_due(&d->notifier));
 }
 
 /* After anything happened: see whether everything is done, and say when the loop has to wake next. */
@@ -184,7 +131,7 @@ static void settle(struct daemon *d)
     control_choke(d->control, durable_is_full(d->durable));
     wake = earlier(wake, MAX(reactions_due(d->reactions), d->start));
     wake = earlier(wake, report_due(d->report));
-    wake = earlier(wake, d->watchdog_due);
+    wake = earlier(wake, notifier_watchdog_due(&d->notifier));
     loop_wake_at(d->loop, wake);
 }
 
@@ -212,12 +159,7 @@ static void on_wake(void *ctx, int64_t now)
         reactions_work(d->reactions, now);
     if (report_due(d->report) <= now)
         report_flush(d->report, now);
-    if (d->watchdog_due <= now) {
-        service_notify(d->service, "WATCHDOG=1");
-        d->watchdog_due = now + service_watchdog_interval(d->service);
-    }
-    if (d->status_stale && d->status_due <= now)
-        send_status(d, now);
+    notifier_work(&d->notifier, durable_degraded(d->durable), now);
     settle(d);
 }
 
@@ -252,7 +194,7 @@ static void on_job_event(void *ctx, struct job *job, const struct job_event *ev)
 
     if (ev->type == EVENT_TICK || (ev->type == EVENT_FINISH && job_kind(job) == JOB_ONCE))
         time_tick(d, ev);
-    d->status_stale = service_managed(d->service);
+    notifier_note(&d->notifier);
     keep_pace(d, job);
     report_job(d->report, job, ev);
     durable_event(d->durable, job, ev);
@@ -348,7 +290,7 @@ static void on_reload_begin(void *ctx)
 {
     struct daemon *d = ctx;
 
-    service_notify(d->service, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)service_monotonic_usec());
+    notifier_reloading(&d->notifier);
     methods_reload_begins(d->methods);
 }
 
@@ -376,7 +318,7 @@ static void on_reload_end(void *ctx, int r, const struct reload_plan *plan, stru
     configure(d); // also when it was broken off: with what was in force
     report_reload(d, r, &result);
     methods_reloaded(d->methods, r, &result);
-    notify_ready(d);
+    notifier_ready(&d->notifier, durable_degraded(d->durable));
     result.mistakes = (struct text_list){0};
     reload_result_clear(&result);
 }
@@ -489,7 +431,7 @@ static void on_durable(void *ctx, uint64_t upto, const char *error)
 
     if (d->control == NULL)
         return; // the daemon could not start
-    d->status_stale = service_managed(d->service);
+    notifier_note(&d->notifier);
     control_release(d->control, upto, error);
     if (d->stop == NULL)
         settle(d);
@@ -526,8 +468,6 @@ static int make_loop(struct daemon *d, char *why, size_t size)
                             loop_backend_name(settings->backend), strerror(-r));
     loop_set_accuracy(d->loop, settings->accuracy);
     d->start = loop_now(d->loop);
-    d->status_due = d->start;
-    d->watchdog_due = service_watchdog_interval(d->service) > 0 ? d->start : TIME_NEVER;
     return 0;
 }
 
@@ -713,6 +653,7 @@ int daemon_new(const struct daemon_options *options, struct config *config, stru
         daemon_free(d);
         return r;
     }
+    notifier_init(&d->notifier, d->service, d->loop, d->jobs);
     *out = d;
     return 0;
 }
@@ -722,7 +663,7 @@ static int end_actions(struct daemon *d)
 {
     int64_t now = loop_now(d->loop);
 
-    service_notify(d->service, "STOPPING=1");
+    notifier_stopping(&d->notifier);
     reactions_stop(d->reactions, now);
     if (reactions_idle(d->reactions, false))
         return 0;
@@ -764,7 +705,7 @@ int daemon_run(struct daemon *d)
         snprintf(restored, sizeof restored, " restored=%llu", (unsigned long long)durable_restored(d->durable));
     report_daemon(d->report, LOG_NOTICE, "ready", "version=%s pid=%ld jobs=%u%s backend=%s socket=%s", TWISTY_VERSION,
                   (long)getpid(), counts.live, restored, loop_backend(d->loop), control_path(d->control));
-    notify_ready(d);
+    notifier_ready(&d->notifier, durable_degraded(d->durable));
     settle(d);
     int r = d->stop != NULL ? 0 : loop_run(d->loop);
     if (r < 0)

@@ -1,5 +1,5 @@
 /*
- * service - the service manager's side: inherited sockets, readiness and status, the watchdog.
+ * service - the service manager's side: the socket that it passes, the messages that it is sent, the watchdog.
  *
  * Notifications are sent without waiting (sd_notify(3) would block the loop while the manager does not read), by the
  * protocol of sd_notify(3). Without a service manager all of this does nothing.

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LEVELS = [
     ["main"],
     ["daemon"],
-    ["methods", "reloader"],
+    ["methods", "reloader", "notifier"],
     ["reload", "reactions", "accept"],
     ["streams", "waits"],
     ["reply", "walk"],
