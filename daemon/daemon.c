@@ -7,6 +7,7 @@
 #include "loop.h"
 #include "methods.h"
 #include "notifier.h"
+#include "places.h"
 #include "reactions.h"
 #include "reloader.h"
 #include "reply.h"
@@ -14,7 +15,6 @@
 #include "service.h"
 #include "sink.h"
 #include "text.h"
-#include "varlink.h"
 #include "waits.h"
 
 #include <errno.h>
@@ -45,9 +45,6 @@
 
 /* ... and how long the last changes may take to reach the disk; systemd waits for 20 s in all. */
 #define LAST_COMMIT_MS 10000
-
-/* Where the state is when a service manager has made a place for it. */
-#define STATE_FILE "state.db"
 
 struct daemon {
     struct daemon_options options;
@@ -487,16 +484,11 @@ static int make_log(struct daemon *d, char *why, size_t size)
 /* The state file: as configured, or else where the service manager says; NULL: none. */
 static const char *state_path(const struct daemon_settings *settings, char *buf, size_t size)
 {
-    const char *directory = getenv("STATE_DIRECTORY");
-
     if (strcmp(settings->state, STATE_NONE) == 0)
         return NULL;
     if (settings->state[0] != '\0')
         return settings->state;
-    if (directory == NULL || directory[0] != '/')
-        return NULL;
-    snprintf(buf, size, "%.*s/" STATE_FILE, (int)strcspn(directory, ":"), directory);
-    return buf;
+    return places_state(buf, size) ? buf : NULL;
 }
 
 static int open_state(struct daemon *d, char *why, size_t size)
@@ -551,27 +543,11 @@ static int make_reactions(struct daemon *d, char *why, size_t size)
     return r < 0 ? text_explain(why, size, r, "cannot get ready to run actions: %s", strerror(-r)) : 0;
 }
 
-static int socket_path(const struct daemon_options *options, char *buf, size_t size)
-{
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    int n;
-
-    if (options->socket != NULL)
-        n = snprintf(buf, size, "%s", options->socket);
-    else if (geteuid() == 0)
-        n = snprintf(buf, size, "%s", SYSTEM_SOCKET);
-    else if (runtime != NULL && runtime[0] == '/')
-        n = snprintf(buf, size, "%s/" USER_SOCKET, runtime);
-    else
-        return -ENOENT;
-    return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
-}
-
 /* The socket that the service manager passed, or else the place for one of our own. */
 static int find_socket(const struct daemon *d, struct control_config *config, char *path, size_t path_size, char *why,
                        size_t size)
 {
-    config->path = path;
+    config->path = d->options.socket != NULL ? d->options.socket : path;
     config->listen_fd = service_listen_fd(d->service);
     if (config->listen_fd >= 0)
         return 0;
@@ -579,7 +555,7 @@ static int find_socket(const struct daemon *d, struct control_config *config, ch
         return text_explain(why, size, config->listen_fd,
                             "the service manager passed something else than one listening Unix stream socket");
     config->listen_fd = -1;
-    int r = socket_path(&d->options, path, path_size);
+    int r = d->options.socket != NULL ? 0 : places_socket(path, path_size);
     if (r < 0)
         return text_explain(why, size, r, "no place for the control socket: %s; name one with --socket",
                             r == -ENOENT ? "$XDG_RUNTIME_DIR is not set" : "the path is too long");

@@ -4,6 +4,7 @@
 #include "conf_files.h"
 #include "daemon.h"
 #include "init.h"
+#include "places.h"
 #include "sink.h"
 #include "text.h"
 #include "varlink.h"
@@ -19,9 +20,6 @@
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-#define CONFIG_NAME      "twistyd.conf"
-#define INSTALLED_CONFIG "/etc/twisty/" CONFIG_NAME
 
 #define LARGE_BLOCK (1 << 20) // bytes
 
@@ -140,20 +138,9 @@ static void set_option(struct options *o, int option, const char *value, const c
     }
 }
 
-/* Where the service manager has the configuration, a user's manager in that user's home, or the usual place. */
-static const char *installed_config(void)
-{
-    static char path[PATH_MAX];
-    const char *dir = getenv("CONFIGURATION_DIRECTORY");
-    int n = snprintf(path, sizeof path, "%s", INSTALLED_CONFIG);
-
-    if (dir != NULL && dir[0] == '/')
-        n = snprintf(path, sizeof path, "%s/%s", dir, CONFIG_NAME);
-    return (size_t)n < sizeof path && access(path, F_OK) == 0 ? path : NULL;
-}
-
 static void parse_options(int argc, char **argv, struct options *o)
 {
+    static char installed[PATH_MAX];
     int option;
 
     opterr = 0;
@@ -161,8 +148,8 @@ static void parse_options(int argc, char **argv, struct options *o)
         set_option(o, option, optarg, argv[optind - 1]);
     if (optind < argc)
         usage_error("'%s' is no option", argv[optind]);
-    if (o->daemon.config == NULL)
-        o->daemon.config = installed_config();
+    if (o->daemon.config == NULL && places_config(installed, sizeof installed))
+        o->daemon.config = installed;
 }
 
 static void print_mistake(void *ctx, const char *line)

@@ -27,6 +27,7 @@ LEVELS = [
     ["conf_text"],
     ["conf_mistakes"],
     ["spec"],
+    ["places"],
     ["sched", "varlink", "quantity", "watch", "gather", "digest"],
     ["emit"],
     ["trie", "slab", "table", "lateness", "stamp", "init", "capture", "chain"],
