@@ -12,11 +12,6 @@
 /* What becomes of a job. */
 enum fate { UNCHANGED, ADDED, CHANGED };
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(const struct job_spec *const *)a)->name, (*(const struct job_spec *const *)b)->name);
-}
-
 /* The file's jobs sorted by name, or NULL. */
 static const struct job_spec **sorted(const struct config *config)
 {
@@ -25,7 +20,7 @@ static const struct job_spec **sorted(const struct config *config)
     for (size_t i = 0; specs != NULL && i < config->n_jobs; i++)
         specs[i] = &config->jobs[i];
     if (specs != NULL)
-        qsort(specs, config->n_jobs, sizeof(struct job_spec *), by_name);
+        spec_sort(specs, config->n_jobs);
     return specs;
 }
 
@@ -95,10 +90,10 @@ void reload_plan_clear(struct reload_plan *plan)
 
 static bool stays(const struct config *config, const struct job_spec **specs, const struct job *job)
 {
-    const struct job_spec as_it_is = job_spec_of(job), *wanted = &as_it_is;
-    const struct job_spec **found = bsearch(&wanted, specs, config->n_jobs, sizeof(struct job_spec *), by_name);
+    const struct job_spec as_it_is = job_spec_of(job);
+    const struct job_spec *wanted = spec_find(specs, config->n_jobs, as_it_is.name);
 
-    return found != NULL && spec_equal(*found, &as_it_is);
+    return wanted != NULL && spec_equal(wanted, &as_it_is);
 }
 
 int reload_resume(struct reload_plan *plan, struct jobs *jobs, int64_t now)

@@ -673,3 +673,21 @@ int spec_parse(const char *text, struct job_spec *out, struct spec_error *err)
     spec_draft_clear(&draft);
     return r;
 }
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const struct job_spec *const *)a)->name, (*(const struct job_spec *const *)b)->name);
+}
+
+void spec_sort(const struct job_spec **specs, size_t n)
+{
+    qsort(specs, n, sizeof *specs, by_name);
+}
+
+const struct job_spec *spec_find(const struct job_spec *const *specs, size_t n, const char *name)
+{
+    const struct job_spec key = {.name = (char *)name}, *wanted = &key;
+    const struct job_spec *const *found = bsearch(&wanted, specs, n, sizeof *specs, by_name);
+
+    return found != NULL ? *found : NULL;
+}

@@ -171,4 +171,8 @@ int spec_copy(const struct job_spec *spec, struct job_spec *out);
 /* Free what the spec owns and zero it. */
 void spec_clear(struct job_spec *spec);
 
+/* Put specs that have names in the order of these; find one among them, or NULL. */
+void spec_sort(const struct job_spec **specs, size_t n);
+const struct job_spec *spec_find(const struct job_spec *const *specs, size_t n, const char *name);
+
 #endif

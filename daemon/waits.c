@@ -263,23 +263,10 @@ struct view {
     size_t n;
 };
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(const struct job_spec *const *)a)->name, (*(const struct job_spec *const *)b)->name);
-}
-
-static const struct job_spec *find_spec(const struct view *view, const char *name)
-{
-    const struct job_spec key = {.name = (char *)name}, *wanted = &key;
-    const struct job_spec **found = bsearch(&wanted, view->specs, view->n, sizeof(struct job_spec *), by_name);
-
-    return found != NULL ? *found : NULL;
-}
-
 static const char *next_name(void *ctx, const char *name)
 {
     const struct view *view = ctx;
-    const struct job_spec *spec = find_spec(view, name);
+    const struct job_spec *spec = spec_find(view->specs, view->n, name);
     const struct job *job = spec == NULL ? jobs_find(view->jobs, name) : NULL;
 
     if (spec != NULL)
@@ -294,7 +281,7 @@ static int check_spec(struct view *view, const struct job_spec *spec, char *path
 
     if (spec->after == NULL)
         return 0;
-    if (find_spec(view, spec->after) == NULL) {
+    if (spec_find(view->specs, view->n, spec->after) == NULL) {
         job = jobs_find(view->jobs, spec->after);
         if (job == NULL)
             return -ENOENT;
@@ -315,7 +302,7 @@ int waits_check(const struct jobs *jobs, const struct job_spec *specs, size_t n,
         if (specs[i].name != NULL)
             named[view.n++] = &specs[i];
     if (r == 0)
-        qsort(named, view.n, sizeof(struct job_spec *), by_name);
+        spec_sort(named, view.n);
     for (size_t i = 0; r == 0 && i < n; i++) {
         *failed = i;
         r = check_spec(&view, &specs[i], path, size);
