@@ -713,6 +713,5 @@ void daemon_free(struct daemon *d)
     service_free(d->service);
     actions_clear(&d->actions);
     spec_draft_clear(&d->defaults);
-    actions_clear(&d->actions);
     free(d);
 }
