@@ -6,7 +6,6 @@
 
 #include "daemon/spec.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 #include "output.h"
 
-#include "daemon/spec.h"
+#include "daemon/quantity.h"
 #include "daemon/text.h"
 #include "fields.h"
 #include "say.h"

@@ -10,8 +10,6 @@
 
 #include "spawner.h"
 
-#include <stdbool.h>
-
 /* The longest last line of stderr that is kept, in bytes. */
 #define COMMAND_LAST_MAX 256
 

@@ -11,7 +11,6 @@
 #include "settings.h"
 #include "watch.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct loop;

@@ -15,7 +15,6 @@
 #include "watch.h"
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 /* The longest line, in bytes; what is longer is cut. */

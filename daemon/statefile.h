@@ -8,7 +8,6 @@
 #ifndef TWISTY_STATEFILE_H
 #define TWISTY_STATEFILE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct statefile {

@@ -34,7 +34,6 @@
 #define TWISTY_TRIE_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #define BLOCK       32 // entries

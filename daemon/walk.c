@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/param.h>
 
 /* One slice: looks at a job, for each glob one; jobs acted on and told of, which costs more; and what they amount to.

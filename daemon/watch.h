@@ -7,8 +7,6 @@
 #ifndef TWISTY_WATCH_H
 #define TWISTY_WATCH_H
 
-#include <stdbool.h>
-
 struct event_base;
 struct watch_set;
 struct watch;
