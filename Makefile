@@ -110,11 +110,11 @@ run: all ## start the daemon in the foreground on three counters
 
 test: test-unit test-functional ## run every test
 
-test-unit: $(UNIT_BIN)
+test-unit: $(UNIT_BIN) ## run the unit tests
 	@printf '%s\n' $(UNIT_BIN) | xargs -P $(JOBS) -I{} sh -c 'timeout 120 {} >{}.log 2>&1 || { cat {}.log; exit 1; }'
 	@for t in $(UNIT_BIN); do echo "$$(basename $$t): $$(grep -a 'PASSED' $$t.log)"; done
 
-test-functional: all $(SIM_BIN)
+test-functional: all $(SIM_BIN) ## run the tests of the programs (some: T='-k reload')
 	TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -rs -n $$(($(JOBS) * 2)) -p no:cacheprovider \
 		tests/functional $(T)
 

@@ -681,13 +681,13 @@ static int by_name(const void *a, const void *b)
 
 void spec_sort(const struct job_spec **specs, size_t n)
 {
-    qsort(specs, n, sizeof *specs, by_name);
+    qsort(specs, n, sizeof(struct job_spec *), by_name);
 }
 
 const struct job_spec *spec_find(const struct job_spec *const *specs, size_t n, const char *name)
 {
     const struct job_spec key = {.name = (char *)name}, *wanted = &key;
-    const struct job_spec *const *found = bsearch(&wanted, specs, n, sizeof *specs, by_name);
+    const struct job_spec *const *found = bsearch(&wanted, specs, n, sizeof(struct job_spec *), by_name);
 
     return found != NULL ? *found : NULL;
 }
