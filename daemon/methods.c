@@ -28,6 +28,7 @@ struct methods {
     struct control *control;
     struct methods_hooks hooks;
     struct streams *streams;
+    pid_t pid;
     struct waiters waiting;  // for a reload that has not begun
     struct waiters attended; // by the one that has
 };
@@ -338,7 +339,7 @@ static void put_daemon(struct emit *e, const struct methods *m, const struct wir
 
     m->hooks.status(m->hooks.ctx, &daemon);
     emit_text(e, "version", TWISTY_VERSION);
-    emit_int(e, "pid", getpid());
+    emit_int(e, "pid", m->pid);
     emit_int(e, "startUsec", wire_usec(clock, daemon.start));
     emit_int(e, "uptimeNsec", clock->now - daemon.start);
     emit_text(e, "backend", loop_backend(m->loop));
@@ -717,6 +718,7 @@ struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const st
     m->loop = loop;
     m->durable = durable;
     m->hooks = *hooks;
+    m->pid = getpid();
     TAILQ_INIT(&m->waiting);
     TAILQ_INIT(&m->attended);
     m->streams = streams_new(jobs, loop, durable);

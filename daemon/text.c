@@ -177,10 +177,9 @@ size_t utf8_length(const char *text)
  */
 static size_t printable_len(const unsigned char *s)
 {
-    size_t len = utf8_length((const char *)s);
-
-    if (len == 1)
+    if (s[0] < 0x80)
         return s[0] >= 0x20 && s[0] != 0x7f;
+    size_t len = utf8_length((const char *)s);
     if (len == 2)
         return s[0] == 0xc2 && s[1] < 0xa0 ? 0 : 2;
     if (len == 3 && s[0] == 0xe2 && s[1] == 0x80)

@@ -23,7 +23,7 @@ static void put_count(struct emit *e, const char *key, uint64_t count)
 
 void wire_text(struct emit *e, const char *key, const char *text)
 {
-    char escaped[1024] = "";
+    char escaped[1024];
 
     if (text != NULL && !text_printable(text)) {
         text_escape(escaped, sizeof escaped, 0, text);
