@@ -1,10 +1,10 @@
 #include "control.h"
 
+#include "buffer.h"
 #include "listener.h"
 #include "varlink.h"
 
 #include <errno.h>
-#include <event2/buffer.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
@@ -46,12 +46,13 @@ struct conn {
     int fd;
     struct watch *watch;
     struct peer peer;
-    struct evbuffer *in, *out;
-    struct evbuffer *waiting;         // goes to `out` when what it tells of is on the disk
+    struct buffer in, out;
+    struct buffer waiting;            // goes to `out` when what it tells of is on the disk
     TAILQ_HEAD(held_list, held) held; // what is in it; owned
     uint64_t hold;                    // what is sent next waits for this; 0: for nothing
     bool hold_in_force;
     size_t scanned;  // bytes of `in` that hold no NUL
+    size_t current;  // bytes of `in` that are the message which is being handed up
     bool handling;   // in conn_on_ready(), which settles at its end
     bool asked;      // it has sent a message
     bool busy;       // the reply to the last message is not complete
@@ -73,6 +74,7 @@ struct control {
     LIST_HEAD(conns, conn) conns;
     uint32_t n_conns;
     bool choked;
+    char incoming[READ_MAX]; // what was read just now
 };
 
 static void drop_held(struct conn *conn, struct held *held)
@@ -91,13 +93,10 @@ static void conn_free(struct conn *conn)
         next = TAILQ_NEXT(held, link);
         free(held);
     }
-    if (conn->waiting != NULL)
-        evbuffer_free(conn->waiting);
     watch_free(conn->watch);
-    if (conn->in != NULL)
-        evbuffer_free(conn->in);
-    if (conn->out != NULL)
-        evbuffer_free(conn->out);
+    buffer_free(&conn->in);
+    buffer_free(&conn->out);
+    buffer_free(&conn->waiting);
     close(conn->fd);
     free(conn);
 }
@@ -115,20 +114,20 @@ static void conn_close(struct conn *conn)
 /* Bytes that have not been sent, whether they may be or not. */
 static size_t unsent_of(const struct conn *conn)
 {
-    return evbuffer_get_length(conn->out) + evbuffer_get_length(conn->waiting);
+    return buffer_length(&conn->out) + buffer_length(&conn->waiting);
 }
 
 /* May something be begun that is to be answered? */
 static bool may_go_on(const struct conn *conn)
 {
-    return !conn->control->choked && evbuffer_get_length(conn->waiting) < CONN_OUTPUT_MAX;
+    return !conn->control->choked && buffer_length(&conn->waiting) < CONN_OUTPUT_MAX;
 }
 
 /* What the connection waits for, from the state that it is in. */
 static void conn_settle(struct conn *conn)
 {
-    size_t unsent = evbuffer_get_length(conn->out), unread = evbuffer_get_length(conn->in);
-    bool waiting = evbuffer_get_length(conn->waiting) > 0;
+    size_t unsent = buffer_length(&conn->out), unread = buffer_length(&conn->in);
+    bool waiting = buffer_length(&conn->waiting) > 0;
     unsigned what = 0;
     int timeout = IDLE_TIMEOUT_MS;
 
@@ -153,51 +152,54 @@ static void conn_settle(struct conn *conn)
         conn->doomed = true;
 }
 
+/* How many of these bytes the peer takes now. */
+static size_t send_now(struct conn *conn, const char *bytes, size_t len)
+{
+    ssize_t n;
+
+    do
+        n = send(conn->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN)
+        conn->doomed = true;
+    return n > 0 ? (size_t)n : 0;
+}
+
 /* Send what the peer takes now. */
 static void conn_flush(struct conn *conn)
 {
-    while (evbuffer_get_length(conn->out) > 0) {
-        int n = evbuffer_write(conn->out, conn->fd);
-        if (n > 0)
-            continue;
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n == 0 || errno != EAGAIN)
-            conn->doomed = true;
-        return;
+    size_t sent = 1;
+
+    while (sent > 0 && buffer_length(&conn->out) > 0) {
+        sent = send_now(conn, buffer_begin(&conn->out), buffer_length(&conn->out));
+        buffer_drain(&conn->out, sent);
     }
 }
 
 /* Read some. The buffer is bounded: a message that does not end within the bound ends the connection. */
 static void conn_read(struct conn *conn)
 {
-    struct evbuffer_iovec space;
+    char *incoming = conn->control->incoming;
+    ssize_t n = recv(conn->fd, incoming, READ_MAX, 0);
 
-    if (evbuffer_reserve_space(conn->in, READ_MAX, &space, 1) < 1) {
-        conn->doomed = true;
-        return;
-    }
-    ssize_t n = recv(conn->fd, space.iov_base, READ_MAX, 0);
-    space.iov_len = n > 0 ? (size_t)n : 0;
-    evbuffer_commit_space(conn->in, &space, 1);
     if (n == 0)
         conn->eof = true;
-    else if (n < 0 && errno != EAGAIN && errno != EINTR)
+    else if (n > 0 ? buffer_add(&conn->in, incoming, (size_t)n) < 0 : errno != EAGAIN && errno != EINTR)
         conn->doomed = true;
-    if (conn->subscribed && (conn->eof || evbuffer_get_length(conn->in) > READ_MAX))
+    if (conn->subscribed && (conn->eof || buffer_length(&conn->in) > READ_MAX))
         conn->doomed = true;
 }
 
 /* The length of the first whole message in the buffer, its NUL included; 0 when it has none. */
 static size_t message_length(struct conn *conn)
 {
-    struct evbuffer_ptr from, nul;
-    size_t len = evbuffer_get_length(conn->in);
+    size_t len = buffer_length(&conn->in);
 
-    if (conn->scanned < len && evbuffer_ptr_set(conn->in, &from, conn->scanned, EVBUFFER_PTR_SET) == 0) {
-        nul = evbuffer_search(conn->in, "", 1, &from);
-        if (nul.pos >= 0)
-            return (size_t)nul.pos + 1;
+    if (conn->scanned < len) {
+        const char *begin = buffer_begin(&conn->in);
+        const char *nul = memchr(begin + conn->scanned, '\0', len - conn->scanned);
+        if (nul != NULL)
+            return (size_t)(nul - begin) + 1;
     }
     conn->scanned = len;
     if (len > VARLINK_MESSAGE_MAX)
@@ -218,10 +220,7 @@ static void conn_process(struct conn *conn)
             conn->backlog = true; // all of this may be sent at once, and then no event would bring us back
             break;
         }
-        const char *text = NULL;
-        if (len <= VARLINK_MESSAGE_MAX)
-            text = (const char *)evbuffer_pullup(conn->in, (ev_ssize_t)len);
-        if (text == NULL) {
+        if (len > VARLINK_MESSAGE_MAX) {
             conn->doomed = true;
             break;
         }
@@ -229,8 +228,10 @@ static void conn_process(struct conn *conn)
         messages++;
         bytes += len;
         conn->busy = true;
-        hooks->message(hooks->ctx, conn, text, len - 1);
-        evbuffer_drain(conn->in, len);
+        conn->current = len;
+        hooks->message(hooks->ctx, conn, buffer_begin(&conn->in), len - 1);
+        conn->current = 0;
+        buffer_drain(&conn->in, len);
         conn->scanned = 0;
     }
     if (conn->eof && !conn->busy && message_length(conn) == 0)
@@ -319,12 +320,9 @@ static struct conn *conn_new(struct control *control, int fd, const struct peer 
     conn->control = control;
     conn->fd = fd;
     conn->peer = *peer;
-    conn->in = evbuffer_new();
-    conn->out = evbuffer_new();
-    conn->waiting = evbuffer_new();
     TAILQ_INIT(&conn->held);
     conn->watch = watch_new(control->watches, fd, "connection", detail, conn_on_ready, conn);
-    if (conn->in == NULL || conn->out == NULL || conn->waiting == NULL || conn->watch == NULL) {
+    if (conn->watch == NULL) {
         conn_free(conn);
         return NULL;
     }
@@ -502,13 +500,21 @@ static int note_held(struct conn *conn, size_t len)
     return 0;
 }
 
+/* Is this the answer to all that has come? Then nothing will go out together with it. */
+static bool answers_all(const struct conn *conn)
+{
+    return conn->handling && buffer_length(&conn->in) == conn->current && buffer_length(&conn->out) == 0;
+}
+
 int conn_send(struct conn *conn, const char *bytes, size_t len)
 {
     bool waits = conn->hold > 0 || !TAILQ_EMPTY(&conn->held);
+    // Before all that is still to be done here: the peer can go on meanwhile.
+    size_t sent = !waits && answers_all(conn) ? send_now(conn, bytes, len) : 0;
     int r = waits ? note_held(conn, len) : 0;
 
-    if (r == 0 && evbuffer_add(waits ? conn->waiting : conn->out, bytes, len) < 0)
-        r = -ENOMEM;
+    if (r == 0)
+        r = buffer_add(waits ? &conn->waiting : &conn->out, bytes + sent, len - sent);
     if (r < 0)
         conn->doomed = true;
     conn_settle(conn);
@@ -525,16 +531,17 @@ void conn_hold(struct conn *conn, uint64_t sequence, bool in_force)
 static void release(struct conn *conn, struct held *held, const char *error)
 {
     const struct control_hooks *hooks = &conn->control->hooks;
-    size_t len;
+    size_t len = held->len;
+    char *message = NULL;
 
-    if (held->sequence == 0 || error == NULL) {
-        if (evbuffer_remove_buffer(conn->waiting, conn->out, held->len) < 0)
+    if (held->sequence > 0 && error != NULL) {
+        message = hooks->not_durable(hooks->ctx, error, held->in_force, &len);
+        if (message == NULL)
             conn->doomed = true;
-        return;
     }
-    char *message = hooks->not_durable(hooks->ctx, error, held->in_force, &len);
-    if (message == NULL || evbuffer_add(conn->out, message, len) < 0 || evbuffer_drain(conn->waiting, held->len) < 0)
+    if (conn->doomed || buffer_add(&conn->out, message != NULL ? message : buffer_begin(&conn->waiting), len) < 0)
         conn->doomed = true;
+    buffer_drain(&conn->waiting, held->len);
     free(message);
 }
 
@@ -591,7 +598,7 @@ void conn_done(struct conn *conn)
     conn->busy = false;
     conn->subscribed = false;
     conn->wants_room = false;
-    if (!conn->handling && evbuffer_get_length(conn->in) > 0)
+    if (!conn->handling && buffer_length(&conn->in) > 0)
         conn->backlog = true; // requests that were sent before this reply: no event would bring us back to them
     conn_settle(conn);
 }

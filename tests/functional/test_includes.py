@@ -31,13 +31,13 @@ LEVELS = [
     ["sched", "varlink", "quantity", "watch", "gather", "digest"],
     ["emit"],
     ["trie", "slab", "table", "lateness", "stamp", "init", "capture", "chain"],
-    ["text", "line", "siphash"],
+    ["text", "line", "siphash", "buffer"],
 ]
 ORDER = {name: i for i, level in enumerate(LEVELS) for name in level}
 
 # Which of our files may include a library's headers.
 LIBRARIES = {
-    r"event2/": {"loop.c", "watch.c", "control.c"},
+    r"event2/": {"loop.c", "watch.c"},
     r"systemd/": {"service.c"},
     r"ini\.h": {"conf_text.c"},
     r"sqlite3\.h": {"database.c"},
