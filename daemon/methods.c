@@ -1,6 +1,7 @@
 #include "methods.h"
 
 #include "accept.h"
+#include "arena.h"
 #include "interfaces.h"
 #include "reply.h"
 #include "streams.h"
@@ -719,6 +720,7 @@ struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const st
     m->durable = durable;
     m->hooks = *hooks;
     m->pid = getpid();
+    json_set_alloc_funcs(arena_alloc, arena_free); // for the calls, which are parsed and freed one after the other
     TAILQ_INIT(&m->waiting);
     TAILQ_INIT(&m->attended);
     m->streams = streams_new(jobs, loop, durable);

@@ -15,7 +15,7 @@ struct stream {
     struct walk *walk;               // NULL: it watches
     struct varlink_call call;        // only its flags
     struct emit reply;               // of a walk: the slice that is being made
-    json_t *match;                   // what it watches; NULL: everything
+    struct text_list match;          // what it watches; empty: everything
     uint64_t sequence;               // of what the walk has changed last and is to be kept; 0: nothing
     uint64_t lost;                   // events that did not fit
     LIST_ENTRY(stream) link;         // streams::watchers, when it watches
@@ -35,7 +35,7 @@ static void stream_free(struct stream *st)
 {
     walk_free(st->walk);
     emit_free(&st->reply);
-    json_decref(st->match);
+    text_list_clear(&st->match);
     if (st->conn != NULL)
         conn_set_data(st->conn, NULL);
     free(st);
@@ -191,16 +191,10 @@ void streams_walk(struct streams *s, const struct request *rq, struct walk_reque
 
 static bool watches(const struct stream *st, const char *name)
 {
-    json_t *match;
-    size_t i;
-
-    if (json_array_size(st->match) == 0)
-        return true;
-    json_array_foreach (st->match, i, match) {
-        if (glob_match(json_string_value(match), name))
+    for (size_t i = 0; i < st->match.n; i++)
+        if (glob_match(st->match.items[i], name))
             return true;
-    }
-    return false;
+    return st->match.n == 0;
 }
 
 static void tell_lost(struct streams *s, struct stream *st)
@@ -252,6 +246,20 @@ void streams_job_event(struct streams *s, const struct job *job, const struct jo
     emit_free(&e);
 }
 
+/* A copy of the names and globs: the call goes at once, while a watch may stay for days. */
+static int copy_match(const json_t *match, struct text_list *out)
+{
+    json_t *text;
+    size_t i;
+    int r = 0;
+
+    json_array_foreach (match, i, text) {
+        if (r == 0)
+            r = text_list_add(out, json_string_value(text));
+    }
+    return r;
+}
+
 void streams_watch(struct streams *s, const struct request *rq)
 {
     struct wire_clock clock = reply_clock(s->loop);
@@ -268,11 +276,12 @@ void streams_watch(struct streams *s, const struct request *rq)
         return;
     }
     struct stream *st = stream_new(rq);
-    if (st == NULL) {
+    if (st == NULL || copy_match(match, &st->match) < 0) {
+        if (st != NULL)
+            stream_free(st);
         reply_no_memory(rq);
         return;
     }
-    st->match = json_incref(match);
     LIST_INSERT_HEAD(&s->watchers, st, link);
     conn_subscribe(rq->conn);
     varlink_begin_reply(&e);

@@ -31,7 +31,7 @@ LEVELS = [
     ["sched", "varlink", "quantity", "watch", "gather", "digest"],
     ["emit"],
     ["trie", "slab", "table", "lateness", "stamp", "init", "capture", "chain"],
-    ["text", "line", "siphash", "buffer"],
+    ["text", "line", "siphash", "buffer", "arena"],
 ]
 ORDER = {name: i for i, level in enumerate(LEVELS) for name in level}
 
