@@ -677,7 +677,7 @@ def test_watch_says_what_the_log_says(daemon):
     log = d.texts()[n:]
     assert seen[:-1] == log[:-1]
     assert seen[-1] == "exit why=shutdown" and log[-1].startswith("exit why=shutdown ")
-    assert {line.split()[0] for line in seen} == {
+    assert {line.split()[0] for line in seen} - {"missed"} == {  # which a slow machine has, too
         "start", "tick", "finish", "pause", "resume", "reset", "stop", "exit"}
 
 
