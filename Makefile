@@ -173,7 +173,7 @@ clean: ## remove everything that was built
 	rm -rf $(B)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile tests/bench/bench.mk tests/service/service.mk systemd/deb.mk | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile tests/bench/bench.mk tests/service/service.mk systemd/deb.mk | expand -t 17
 
 .PHONY: all deps run test test-unit test-functional soak asan lint format install uninstall clean help
 .DELETE_ON_ERROR:
