@@ -1,5 +1,5 @@
 /*
- * report - job events to log lines and journal fields: DESIGN "Reports".
+ * report - job events to log lines and journal fields, as twistyd(8) has them under "The log".
  *
  * Which ticks are written is decided here: a job's report rule, the daemon's log level and its report-limit. When
  * the receiver is stuck or the limit is used up, only the latest tick of each job is kept, and its line says how

@@ -25,7 +25,7 @@
 
 enum job_kind { JOB_COUNTDOWN, JOB_LOOP, JOB_ONCE };
 
-/* What becomes of ticks whose time has passed: see DESIGN "A late loop" and twistyd.conf(5). */
+/* What becomes of ticks whose time has passed: see twistyd.conf(5), "Missed ticks". */
 enum missed_policy { MISSED_COALESCE, MISSED_DELAY, MISSED_BURST };
 
 /* Which ticks are written to the log. */

@@ -5,7 +5,7 @@ import re
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# The design's order, highest first; a file includes only files of later lines, and its own header.
+# Who stands on whom, highest first; a file includes only files of later lines, and its own header.
 LEVELS = [
     ["main"],
     ["daemon"],

@@ -370,7 +370,7 @@ def test_report_limit(daemon):
     assert any(t.number("suppressed") for t in ticks)
 
 
-def test_names_of_everything_are_the_designs():
+def test_every_word_is_in_the_catalog():
     """The words that lines begin with have an entry in the catalog."""
     ids = message_ids()
     assert set(ids) == {"start", "tick", "missed", "finish", "stop", "pause", "resume", "reset", "failed", "ready", "state",

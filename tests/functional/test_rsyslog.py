@@ -83,7 +83,7 @@ TEXTS = [
 
 
 def test_daemon_to_file(daemon, tmp_path):
-    """A whole countdown, as the design writes it, on its way through both programs."""
+    """A whole countdown on its way through both programs."""
     with rsyslogd(tmp_path) as r:
         d = daemon(CONFIG, target="syslog", env={"TWISTYD_SYSLOG_SOCKET": r.socket}, ready=False)
         assert d.wait_exit() == 0

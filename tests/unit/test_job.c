@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-/* The oracle: a job as DESIGN tells it, in the dumbest way that can be. It looks at one grid point at a time. */
+/* The oracle: a job as twistyd.conf(5) has it, in the dumbest way that can be. It looks at one grid point at a time. */
 struct model {
     struct rate rate;
     uint64_t count;
