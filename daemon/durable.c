@@ -39,6 +39,9 @@ struct durable {
 /* Words of enum job_source, in the file. */
 static const char *const source_words[] = {[SOURCE_CONFIG] = "config", [SOURCE_CONTROL] = "control"};
 
+/* In the place of a state's word, for jobs that wait for another one. */
+static const char waiting_word[] = "waiting", waiting_paused_word[] = "waiting-paused";
+
 static bool is_kept(const struct job *job)
 {
     return job->source == SOURCE_CONFIG ? job_resumes(job) : !job_transient(job);
@@ -59,6 +62,13 @@ static struct progress progress_of(const struct durable *d)
 
 /* Writing */
 
+static const char *state_word(const struct job_life *life)
+{
+    if (life->waits)
+        return life->state == JOB_PAUSED ? waiting_paused_word : waiting_word;
+    return job_state_name(life->state);
+}
+
 static void put(struct durable *d, const struct job *job)
 {
     const struct job_life life = job_life_of(job, loop_now(d->loop));
@@ -67,7 +77,7 @@ static void put(struct durable *d, const struct job *job)
     const struct row row = {.id = job->id,
                             .name = spec.name,
                             .source = source_words[job->source],
-                            .state = job_state_name(life.state),
+                            .state = state_word(&life),
                             .spec = spec_format(&spec, text, sizeof text),
                             .reason = life.reason,
                             .owner = job->owner,
@@ -168,6 +178,16 @@ static void on_done(void *ctx, uint64_t upto, const char *error)
 
 /* Coming back */
 
+static bool read_state(const char *word, struct job_life *life)
+{
+    bool paused = strcmp(word, waiting_paused_word) == 0;
+
+    life->waits = paused || strcmp(word, waiting_word) == 0;
+    if (life->waits)
+        life->state = paused ? JOB_PAUSED : JOB_RUNNING;
+    return life->waits || job_state_parse(word, &life->state);
+}
+
 static int take_up(struct durable *d, const struct row *row, const char **why)
 {
     struct spec_error error = {0};
@@ -182,7 +202,7 @@ static int take_up(struct durable *d, const struct row *row, const char **why)
     bool configured = strcmp(row->source, source_words[SOURCE_CONFIG]) == 0;
 
     *why = "its state or its source is unknown";
-    if (!job_state_parse(row->state, &life.state) || !name_valid(row->name) ||
+    if (!read_state(row->state, &life) || !name_valid(row->name) ||
         (!configured && strcmp(row->source, source_words[SOURCE_CONTROL]) != 0))
         return -EINVAL;
     *why = "what it shall be cannot be read";

@@ -229,6 +229,7 @@ bool job_waits(const struct job *job)
 struct job_life job_life_of(const struct job *job, int64_t now)
 {
     struct job_life life = {.state = (enum job_state)job->state,
+                            .waits = job_waits(job),
                             .added = job->added,
                             .since = now,
                             .passed = job->passed,
@@ -237,9 +238,7 @@ struct job_life job_life_of(const struct job *job, int64_t now)
 
     if (job_ended(job))
         life.since = job->ended;
-    else if (job_waits(job))
-        life.state = JOB_WAITING;
-    else
+    else if (!life.waits)
         life.t0 = job->state == JOB_PAUSED ? job->t0 + now : job->t0;
     return life;
 }
@@ -276,13 +275,13 @@ int job_take_up(struct job *job, const struct job_life *life, int64_t done)
         }
         job->extra->reason = reason;
     }
-    job->state = life->state == JOB_WAITING ? JOB_RUNNING : (uint8_t)life->state;
+    job->state = (uint8_t)life->state;
     job->added = life->added;
     job->passed = life->passed;
     job->missed = life->missed;
     if (job_ended(job))
         job->ended = life->since;
-    else if (life->state == JOB_WAITING)
+    else if (life->waits)
         job->t0 = TIME_NEVER;
     else
         job->t0 = life->state == JOB_PAUSED ? life->t0 - life->since : life->t0;

@@ -129,7 +129,8 @@ void job_start(struct job *job, int64_t now, struct job_events *out);
  * time, and t0 is where the grid's origin would be if the job went on then.
  */
 struct job_life {
-    enum job_state state; // JOB_WAITING: for another job, and of such a one it is not kept that it was paused
+    enum job_state state;
+    bool waits; // for another job; then it is running or paused
     int64_t added;
     int64_t t0;    // not of an ended job, nor of one that waits
     int64_t since; // when it ended, or see above

@@ -50,6 +50,20 @@ def test_jobs_come_back(kept, how):
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_who_waits_for_another_comes_back(kept, how):
+    """Also one that was paused before its wait was over: it stays so, whatever becomes of the other meanwhile."""
+    d = kept.start()
+    d.add({**HOUR, "name": "first"}, {**HOUR, "name": "next", "after": "first"},
+          {**HOUR, "name": "held", "after": "first"})
+    d.call("Pause", {"match": ["held"]})
+    end(d, how)
+    d = kept.start()
+    assert {n: j["state"] for n, j in d.list().items()} == {"first": "running", "next": "waiting", "held": "paused"}
+    d.call("Resume", {"match": ["held"]})
+    assert d.list()["held"]["state"] == "waiting"
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_a_restart_of_nothing_gives_no_id_twice(kept, how):
     d = kept.start()
     d.add(HOUR, HOUR)
