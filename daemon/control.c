@@ -62,6 +62,7 @@ struct conn {
     bool doomed;     // close as soon as the stack is unwound
     bool wants_room; // hooks.room is wanted: output was held back, or another turn is
     bool backlog;    // messages were left in `in`: for want of room, or for the next turn
+    bool put_off;    // what it wants to change has to wait until the control is choked no more
     void *data;
 };
 
@@ -120,7 +121,7 @@ static size_t unsent_of(const struct conn *conn)
 /* May something be begun that is to be answered? */
 static bool may_go_on(const struct conn *conn)
 {
-    return !conn->control->choked && buffer_length(&conn->waiting) < CONN_OUTPUT_MAX;
+    return !conn->put_off && buffer_length(&conn->waiting) < CONN_OUTPUT_MAX;
 }
 
 /* What the connection waits for, from the state that it is in. */
@@ -140,7 +141,7 @@ static void conn_settle(struct conn *conn)
         what |= WATCH_READ;
     if (unsent > 0 || ((conn->wants_room || conn->backlog) && may_go_on(conn)))
         what |= WATCH_WRITE;
-    if (conn->subscribed || ((conn->busy || waiting || conn->control->choked) && unsent == 0))
+    if (conn->subscribed || ((conn->busy || waiting || conn->put_off) && unsent == 0))
         timeout = 0;
     else if (unsent > 0 || unread > 0)
         timeout = STALL_TIMEOUT_MS;
@@ -215,8 +216,7 @@ static void conn_process(struct conn *conn)
 
     conn->backlog = false;
     while (!conn->busy && !conn->doomed && !conn->finish && (len = message_length(conn)) > 0) {
-        if (messages == TURN_MESSAGES || bytes >= TURN_BYTES || unsent_of(conn) >= CONN_OUTPUT_MAX ||
-            conn->control->choked) {
+        if (messages == TURN_MESSAGES || bytes >= TURN_BYTES || unsent_of(conn) >= CONN_OUTPUT_MAX || conn->put_off) {
             conn->backlog = true; // all of this may be sent at once, and then no event would bring us back
             break;
         }
@@ -229,8 +229,13 @@ static void conn_process(struct conn *conn)
         bytes += len;
         conn->busy = true;
         conn->current = len;
-        hooks->message(hooks->ctx, conn, buffer_begin(&conn->in), len - 1);
+        bool taken = hooks->message(hooks->ctx, conn, buffer_begin(&conn->in), len - 1);
         conn->current = 0;
+        if (!taken) {
+            conn->busy = false;
+            conn->backlog = true;
+            break;
+        }
         buffer_drain(&conn->in, len);
         conn->scanned = 0;
     }
@@ -573,6 +578,9 @@ void control_choke(struct control *control, bool choked)
         return;
     control->choked = choked;
     LIST_FOREACH (conn, &control->conns, link) {
+        if (!conn->put_off)
+            continue;
+        conn->put_off = false;
         conn_settle(conn);
     }
 }
@@ -587,10 +595,16 @@ size_t conn_room(struct conn *conn)
 {
     size_t unsent = unsent_of(conn);
 
-    if (unsent < CONN_OUTPUT_MAX && !conn->control->choked)
+    if (unsent < CONN_OUTPUT_MAX)
         return CONN_OUTPUT_MAX - unsent;
     conn->wants_room = true;
     return 0;
+}
+
+bool conn_may_change(struct conn *conn)
+{
+    conn->put_off = conn->control->choked;
+    return !conn->put_off;
 }
 
 void conn_done(struct conn *conn)

@@ -30,8 +30,11 @@ struct peer {
 };
 
 struct control_hooks {
-    /* One message, without its NUL. The reply is conn_send() and then conn_done(), now or later. */
-    void (*message)(void *ctx, struct conn *conn, const char *text, size_t len);
+    /*
+     * One message, without its NUL. The reply is conn_send() and then conn_done(), now or later. False: not now, after
+     * conn_may_change() has said so; it is handed up again.
+     */
+    bool (*message)(void *ctx, struct conn *conn, const char *text, size_t len);
     /* There is room for output again, while a reply is under way. */
     void (*room)(void *ctx, struct conn *conn);
     /* The message, NUL included, for a connection over the bounds: malloc'd, or NULL. */
@@ -75,7 +78,7 @@ void control_configure(struct control *control, uint32_t max_connections_uid);
  */
 void control_release(struct control *control, uint64_t upto, const char *error);
 
-/* Hand up no more messages, and no more hooks.room, until it is taken back. */
+/* Until it is taken back, let nothing be begun that is to be kept: see conn_may_change(). */
 void control_choke(struct control *control, bool choked);
 
 const char *control_path(const struct control *control);
@@ -101,6 +104,12 @@ size_t conn_room(struct conn *conn);
 
 /* Call hooks.room again from the loop, after its other events: for a reply that takes long to make. */
 void conn_again(struct conn *conn);
+
+/*
+ * May what this connection asks for change something that is to be kept? If not, no more messages are handed up, and
+ * hooks.room is not called, until control_choke() is taken back; others are answered meanwhile.
+ */
+bool conn_may_change(struct conn *conn);
 
 /* The reply to the last message is complete. */
 void conn_done(struct conn *conn);

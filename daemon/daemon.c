@@ -114,7 +114,8 @@ static int64_t settle_jobs(struct daemon *d)
     if (d->settings.exit_when_done && is_done(d))
         stop(d, "done");
     jobs_next_due(d->jobs, &wake, NULL);
-    if (more || methods_busy(d->methods) || waits_busy(d->waits) || reloader_busy(d->reloader))
+    if (more || (methods_busy(d->methods) && !durable_is_full(d->durable)) || waits_busy(d->waits) ||
+        reloader_busy(d->reloader))
         wake = d->start; // at once, after what else is ready
     return earlier(wake, notifier_line_due(&d->notifier));
 }
@@ -400,12 +401,13 @@ static void on_status(void *ctx, struct daemon_status *out)
     reactions_counts(d->reactions, &out->actions);
 }
 
-static void on_message(void *ctx, struct conn *conn, const char *text, size_t len)
+static bool on_message(void *ctx, struct conn *conn, const char *text, size_t len)
 {
     struct daemon *d = ctx;
 
-    methods_message(d->methods, conn, text, len);
+    bool taken = methods_message(d->methods, conn, text, len);
     settle(d);
+    return taken;
 }
 
 static void on_room(void *ctx, struct conn *conn)

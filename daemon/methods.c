@@ -52,6 +52,7 @@ struct method {
     const char *name;
     enum access access;
     bool needs_more;
+    bool changes; // what may be kept: not while so much waits for the disk that this has to wait as well
     struct param params[6];
     void (*handle)(struct methods *m, const struct request *rq);
 };
@@ -495,6 +496,7 @@ static const struct method methods[] = {
     {
         .name = TWISTY_INTERFACE ".Add",
         .access = MEMBERS,
+        .changes = true,
         .params = {{"jobs", PARAM_OBJECTS, true},
                    {"ifAbsent", PARAM_BOOLEAN, false},
                    {"replace", PARAM_BOOLEAN, false},
@@ -508,13 +510,14 @@ static const struct method methods[] = {
         .params = {{"match", PARAM_STRINGS, false}, {"all", PARAM_BOOLEAN, false}, {"states", PARAM_STRINGS, false}},
         .handle = list,
     },
-    {.name = TWISTY_INTERFACE ".Stop", .access = MEMBERS, .params = {MATCH}, .handle = stop},
-    {.name = TWISTY_INTERFACE ".Pause", .access = MEMBERS, .params = {MATCH}, .handle = pause_jobs},
-    {.name = TWISTY_INTERFACE ".Resume", .access = MEMBERS, .params = {MATCH}, .handle = resume},
-    {.name = TWISTY_INTERFACE ".Reset", .access = MEMBERS, .params = {MATCH}, .handle = reset},
+    {.name = TWISTY_INTERFACE ".Stop", .access = MEMBERS, .changes = true, .params = {MATCH}, .handle = stop},
+    {.name = TWISTY_INTERFACE ".Pause", .access = MEMBERS, .changes = true, .params = {MATCH}, .handle = pause_jobs},
+    {.name = TWISTY_INTERFACE ".Resume", .access = MEMBERS, .changes = true, .params = {MATCH}, .handle = resume},
+    {.name = TWISTY_INTERFACE ".Reset", .access = MEMBERS, .changes = true, .params = {MATCH}, .handle = reset},
     {
         .name = TWISTY_INTERFACE ".Remove",
         .access = MEMBERS,
+        .changes = true,
         .params = {MATCH, {"ended", PARAM_BOOLEAN, false}},
         .handle = remove_jobs,
     },
@@ -622,7 +625,8 @@ static void reply_unknown(const struct request *rq)
         reply_no_interface(rq, name, dot == NULL ? strlen(name) : len);
 }
 
-static void dispatch(struct methods *m, const struct request *rq)
+/* False: not now. */
+static bool dispatch(struct methods *m, const struct request *rq)
 {
     const struct method *method = NULL;
     const char *bad;
@@ -640,11 +644,14 @@ static void dispatch(struct methods *m, const struct request *rq)
         reply_error(rq, VARLINK_SERVICE ".ExpectedMore", NULL, NULL);
     else if ((bad = bad_param(method, rq)) != NULL)
         reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", bad);
+    else if (method->changes && !conn_may_change(rq->conn))
+        return false;
     else
         method->handle(m, rq);
+    return true;
 }
 
-void methods_message(void *ctx, struct conn *conn, const char *text, size_t len)
+bool methods_message(void *ctx, struct conn *conn, const char *text, size_t len)
 {
     struct varlink_call call;
     const char *why;
@@ -653,10 +660,11 @@ void methods_message(void *ctx, struct conn *conn, const char *text, size_t len)
         // Not Varlink: there is no telling what it will say next.
         conn_finish(conn);
         conn_done(conn);
-        return;
+        return true;
     }
-    dispatch(ctx, &(struct request){conn, conn_peer(conn), &call});
+    bool taken = dispatch(ctx, &(struct request){conn, conn_peer(conn), &call});
     varlink_call_clear(&call);
+    return taken;
 }
 
 void methods_room(void *ctx, struct conn *conn)

@@ -49,7 +49,7 @@ void methods_free(struct methods *m);
 void methods_serve(struct methods *m, struct control *control);
 
 /* For struct control_hooks, with the methods as ctx. */
-void methods_message(void *methods, struct conn *conn, const char *text, size_t len);
+bool methods_message(void *methods, struct conn *conn, const char *text, size_t len);
 void methods_room(void *methods, struct conn *conn);
 void methods_closed(void *methods, struct conn *conn);
 

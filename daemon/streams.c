@@ -127,6 +127,10 @@ static void walk_on(struct streams *s, struct stream *st)
     struct walk_error error = {0};
     struct conn *conn = st->conn;
 
+    if (walk_changes(st->walk) && !conn_may_change(conn)) {
+        conn_again(conn);
+        return;
+    }
     if (conn_room(conn) == 0)
         return;
     if (st->reply.len == 0)

@@ -104,9 +104,14 @@ int walk_new(struct jobs *jobs, const struct walk_request *request, struct walk 
     return r;
 }
 
+bool walk_changes(const struct walk *walk)
+{
+    return walk->request.action != WALK_LIST;
+}
+
 bool walk_has_begun(const struct walk *walk)
 {
-    return walk->request.action != WALK_LIST && !walk->checking;
+    return walk_changes(walk) && !walk->checking;
 }
 
 void walk_free(struct walk *walk)

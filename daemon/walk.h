@@ -49,7 +49,10 @@ int walk_check_bounds(const json_t *match, struct walk_error *error);
 int walk_new(struct jobs *jobs, const struct walk_request *request, struct walk **out, struct walk_error *error);
 void walk_free(struct walk *walk);
 
-/* Has it begun to change jobs? Then it has to go on to its end. */
+/* Is it to change jobs? */
+bool walk_changes(const struct walk *walk);
+
+/* Has it begun to? Then it has to go on to its end. */
 bool walk_has_begun(const struct walk *walk);
 
 enum walk_progress {

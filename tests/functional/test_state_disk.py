@@ -2,8 +2,9 @@
 
 import contextlib
 import os
-
+import select
 import subprocess
+import threading
 import time
 
 import pytest
@@ -168,6 +169,9 @@ def test_a_sync_that_fails(kept):
 
 def test_a_sync_that_takes_long(kept):
     """Two seconds each: ticks do not wait, other clients do not, and replies come when what they tell of is kept."""
+    d = kept.start()
+    d.signal(15)
+    d.wait_exit()
     d = faulty(kept, "delay_enter=2000000:when=4+")
     d.add({"kind": "loop", "interval": "10ms", "name": "beat", "transient": True, "report": "none"})
     with d.connect() as client:
@@ -184,6 +188,38 @@ def test_a_sync_that_takes_long(kept):
         assert "jobs" in client.receive()[0]
         assert time.monotonic() > began + 1.5, "the reply did not wait for the disk"
         assert "jobs" in client.receive()[0], "the next reply comes after it"
+
+def test_who_changes_nothing_waits_for_no_disk(kept):
+    """When as much waits for the disk as may wait, those who would add to it wait as well, and everybody else does not."""
+    kept.config += "max-jobs = 100000\n"
+    d = kept.start()
+    d.signal(15)
+    d.wait_exit()
+    d = faulty(kept, "delay_enter=60000000:when=4+")
+    d.add({"kind": "loop", "interval": "10ms", "name": "beat", "transient": True, "report": "none"})
+    with d.connect() as first, d.connect() as many, d.connect() as watcher:
+        watcher.send("Watch", {"match": ["beat"]}, more=True)
+        first.send("Add", {"jobs": [HOUR]})
+
+        def fill_the_line():
+            for _ in range(80):
+                many.send("Add", {"jobs": [HOUR] * 1000, "brief": True}, oneway=True)
+
+        sender = threading.Thread(target=fill_the_line)
+        sender.start()
+        wait_until(lambda: d.status()["jobs"]["live"] >= 65536)
+        counts = []
+        for _ in range(2):
+            for _ in range(20):
+                watcher.receive()
+            counts.append(d.status()["jobs"]["live"])
+        assert not select.select([first.socket], [], [], 0)[0], "a status, or an event, came only when the disk was free"
+        assert counts[0] == counts[1] < 70000, "nobody was held up"
+        d.process.kill()  # strace, and with it the delay
+        wait_until(lambda: d.status()["jobs"]["live"] == 80002)
+        sender.join()
+    d.kill()
+
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "empty", "one byte"])
 def test_a_damaged_file_is_set_aside(kept, damage):
