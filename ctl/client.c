@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BUFFER_FIRST (16u << 10)
@@ -14,11 +15,21 @@
 /* A reply without `more` holds at most 1000 jobs; what is longer than this comes from no twistyd. */
 #define REPLY_MAX (64u << 20)
 
+/* How often a call is sent again, and until when, as client_insist() has it. */
+#define REPEATS_MAX     4
+#define REPEATS_SPAN_MS 10000
+
 struct client {
-    int fd;
+    char path[CLIENT_PATH_MAX];
+    int fd; // -1: not connected
     int timeout_ms;
     int reader_fd; // see client_follow(); -1: none
-    char *buf;     // owned; [start, end) is received, and has no NUL before `scanned`
+    bool insists;
+    char *call;        // owned; the last one, to be sent again
+    size_t call_len;   // its NUL included
+    unsigned repeats;  // that are left; none once a byte was received
+    int64_t repeat_by; // ms of CLOCK_MONOTONIC
+    char *buf;         // owned; [start, end) is received, and has no NUL before `scanned`
     size_t size, start, scanned, end;
 };
 
@@ -53,33 +64,37 @@ static int set_send_timeout(int fd, long timeout_ms)
     return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv) < 0 ? -errno : 0;
 }
 
-static int connect_to(int fd, const char *path)
+/* Connect, in the place of a connection that has ended if there was one. */
+static int make_connection(struct client *client)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t len = strlen(path);
 
-    if (len >= sizeof address.sun_path)
-        return -ENAMETOOLONG;
-    memcpy(address.sun_path, path, len);
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
+    if (client->fd >= 0)
+        close(client->fd);
+    client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int r = client->fd < 0 ? -errno : set_send_timeout(client->fd, client->timeout_ms);
+    if (r < 0)
+        return r;
+    memcpy(address.sun_path, client->path, sizeof address.sun_path);
+    if (connect(client->fd, (const struct sockaddr *)&address, sizeof address) == 0)
         return 0;
     return errno == EAGAIN ? -ETIMEDOUT : -errno;
 }
 
 int client_open(const char *path, int timeout_ms, struct client **out)
 {
+    size_t len = strlen(path);
+
+    if (len >= CLIENT_PATH_MAX)
+        return -ENAMETOOLONG;
     struct client *client = calloc(1, sizeof *client);
     if (client == NULL)
         return -ENOMEM;
-    *client = (struct client){.timeout_ms = timeout_ms, .reader_fd = -1, .size = BUFFER_FIRST};
+    *client = (struct client){.fd = -1, .timeout_ms = timeout_ms, .reader_fd = -1, .size = BUFFER_FIRST};
+    memcpy(client->path, path, len);
     client->buf = malloc(client->size);
-    client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    int r = client->buf == NULL ? -ENOMEM : client->fd < 0 ? -errno : 0;
-    if (r == 0)
-        r = set_send_timeout(client->fd, timeout_ms);
-    if (r == 0)
-        r = connect_to(client->fd, path);
+    int r = client->buf == NULL ? -ENOMEM : make_connection(client);
     if (r < 0) {
         client_close(client);
         return r;
@@ -94,6 +109,7 @@ void client_close(struct client *client)
         return;
     if (client->fd >= 0)
         close(client->fd);
+    free(client->call);
     free(client->buf);
     free(client);
 }
@@ -102,6 +118,11 @@ void client_follow(struct client *client, int fd)
 {
     client->timeout_ms = 0;
     client->reader_fd = fd;
+}
+
+void client_insist(struct client *client)
+{
+    client->insists = true;
 }
 
 static int send_all(int fd, const char *bytes, size_t len)
@@ -125,6 +146,24 @@ int client_send(struct client *client, const char *message, size_t len)
     return len > VARLINK_MESSAGE_MAX ? -EMSGSIZE : send_all(client->fd, message, len);
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Takes over the text of a call. */
+static void keep_call(struct client *client, char *text, size_t len)
+{
+    free(client->call);
+    client->call = text;
+    client->call_len = len;
+    client->repeats = client->insists ? REPEATS_MAX : 0;
+    client->repeat_by = now_ms() + REPEATS_SPAN_MS;
+}
+
 int client_call(struct client *client, const char *method, json_t *parameters, unsigned flags)
 {
     char name[64];
@@ -134,9 +173,8 @@ int client_call(struct client *client, const char *method, json_t *parameters, u
     char *text = varlink_encode_call(name, parameters, flags, &len);
     if (text == NULL)
         return -ENOMEM;
-    int r = client_send(client, text, len);
-    free(text);
-    return r;
+    keep_call(client, text, len);
+    return client_send(client, text, len);
 }
 
 static int wait_readable(const struct client *client)
@@ -190,8 +228,19 @@ static int receive_some(struct client *client)
         return errno == EINTR ? 0 : -errno;
     if (n == 0)
         return -ECONNRESET;
+    client->repeats = 0;
     client->end += (size_t)n;
     return 0;
+}
+
+/* After the connection has ended. When there is no new one, that it has ended remains what is wrong. */
+static int call_again(struct client *client)
+{
+    if (client->repeats == 0 || now_ms() >= client->repeat_by)
+        return -ECONNRESET;
+    client->repeats--;
+    int r = make_connection(client);
+    return r < 0 ? -ECONNRESET : send_all(client->fd, client->call, client->call_len);
 }
 
 int client_receive_text(struct client *client, const char **text, size_t *len)
@@ -201,6 +250,8 @@ int client_receive_text(struct client *client, const char **text, size_t *len)
     while ((nul = memchr(client->buf + client->scanned, '\0', client->end - client->scanned)) == NULL) {
         client->scanned = client->end;
         int r = receive_some(client);
+        if (r == -ECONNRESET)
+            r = call_again(client);
         if (r < 0)
             return r;
     }

@@ -34,6 +34,13 @@ void client_close(struct client *client);
 void client_follow(struct client *client, int fd);
 
 /*
+ * From now on a call is sent again, on a new connection, when its own ends before the first byte of a reply: a daemon
+ * that is killed and started again has not answered whom it had taken. At most four times, and for ten seconds. Only
+ * for what may be done twice.
+ */
+void client_insist(struct client *client);
+
+/*
  * Call a method of io.twisty.Control; takes over `parameters`. 0, -EMSGSIZE: longer than the daemon takes,
  * -ETIMEDOUT, -ENOMEM or another errno. A daemon that hung up is found by client_receive(), after its last words.
  */

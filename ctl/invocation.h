@@ -53,6 +53,7 @@ struct verb {
     uint64_t options;      // a bit for each enum option_id, besides the global ones
     size_t min, max;       // operands
     enum word_class words; // what the operands are
+    bool repeatable;       // to do it twice is to do it once: see client_insist()
     /* What the tables cannot say. 0, -EINVAL with a line in `why`, -ENOMEM. NULL: nothing. */
     int (*check)(struct invocation *inv, char *why, size_t size);
     enum ctl_status (*run)(struct session *session);

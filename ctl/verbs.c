@@ -323,6 +323,7 @@ const struct verb verbs[] = {
         .max = SIZE_MAX,
         .words = WORD_ANY_JOB,
         .check = check_list,
+        .repeatable = true,
         .run = command_list,
     },
     {
@@ -333,6 +334,7 @@ const struct verb verbs[] = {
         .max = 1,
         .words = WORD_ANY_JOB,
         .check = check_show,
+        .repeatable = true,
         .run = command_show,
     },
     {
@@ -355,6 +357,7 @@ const struct verb verbs[] = {
         .min = 1,
         .max = SIZE_MAX,
         .words = WORD_LIVE_JOB,
+        .repeatable = true,
         .run = command_steer,
     },
     {
@@ -366,6 +369,7 @@ const struct verb verbs[] = {
         .min = 1,
         .max = SIZE_MAX,
         .words = WORD_PAUSED_JOB,
+        .repeatable = true,
         .run = command_steer,
     },
     {
@@ -398,6 +402,7 @@ const struct verb verbs[] = {
         .operands = "",
         .summary = "tell how the daemon is",
         .options = BIT(OPTION_LOOP),
+        .repeatable = true,
         .run = command_status,
     },
     {
@@ -408,6 +413,7 @@ const struct verb verbs[] = {
             "One line an event, in the words of the log, from now on until the daemon ends. The first is \"ready\".\n",
         .max = SIZE_MAX,
         .words = WORD_LIVE_JOB,
+        .repeatable = true,
         .run = command_watch,
     },
     {

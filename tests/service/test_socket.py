@@ -1,7 +1,10 @@
 """The socket: activation, clients while the daemon is away, and who may do what."""
 
+import concurrent.futures
+import os
+import random
 import signal
-import threading
+import time
 
 import pytest
 
@@ -40,7 +43,7 @@ def test_first_client_starts_the_daemon(service):
 def test_clients_of_a_daemon_that_is_killed(service):
     """
     Ten times: it hangs, clients come, it is killed, and more come before it is back. None is refused, and each gets its
-    reply from the next one. (A client that one has taken and not answered yet would be hung up on; hence it hangs.)
+    reply from the next one. (A client that one has taken and not answered yet is hung up on; hence it hangs.)
     """
     service.start()
     connected = 0
@@ -56,6 +59,30 @@ def test_clients_of_a_daemon_that_is_killed(service):
     assert connected == 200
     assert service.show("NRestarts", "ActiveState") == {"NRestarts": str(ROUNDS), "ActiveState": "active"}
     service.wait_message("ready version=", count=ROUNDS + 1)
+
+
+# What twistyctl asks again when the daemon has gone without a word; a change takes until it is on the disk.
+REPEATED = ("status", "list", "show tea", "pause tea", "resume tea")
+
+
+def test_callers_of_a_daemon_that_is_killed_at_any_moment(service):
+    """Also those whom it had taken and not answered yet: two hundred calls, ten kills, and each call succeeds."""
+    service.start()
+    service.ctl("add", "countdown", "5", "--interval", "1h", "--name", "tea")
+    began = time.monotonic()
+    service.ctl("status")
+    call_time = time.monotonic() - began
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE // 2) as pool:
+        for _ in range(ROUNDS):
+            pid = service.pid()
+            verbs = random.choices(REPEATED, k=2 * AT_ONCE)
+            calls = [pool.submit(service.ctl, *verb.split(), check=False) for verb in verbs]
+            time.sleep(random.uniform(0, 2 * call_time))
+            os.kill(pid, signal.SIGKILL)
+            results = [call.result() for call in calls]
+            assert [(r.returncode, r.stderr) for r in results] == [(0, "")] * len(calls)
+            assert all(r.stdout for r in results)
+    assert service.show("NRestarts", "ActiveState") == {"NRestarts": str(ROUNDS), "ActiveState": "active"}
 
 
 def test_clients_of_a_daemon_that_is_restarted(service):

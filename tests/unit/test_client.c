@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -175,6 +177,110 @@ static void last_words_are_heard(void **state)
     varlink_reply_clear(&reply);
 }
 
+/* In a child: take the call so many times and hang up, then answer once. It is content if it got the same call each
+ * time. */
+static pid_t start_daemon_that_dies(const struct fixture *f, int deaths)
+{
+    static const char reply[] = "{\"parameters\":{\"n\":1}}";
+    char first[256], call[256];
+    ssize_t first_len = 0;
+
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    for (int i = 0; i <= deaths; i++) {
+        int fd = i == 0 ? f->peer_fd : accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        ssize_t len = recv(fd, call, sizeof call, 0);
+        if (i == 0)
+            memcpy(first, call, (size_t)(first_len = len));
+        if (len <= 0 || len != first_len || memcmp(call, first, (size_t)len) != 0)
+            _exit(1);
+        if (i == deaths)
+            send(fd, reply, sizeof reply, MSG_NOSIGNAL);
+        close(fd);
+    }
+    _exit(0);
+}
+
+static int call_one_that_dies(struct fixture *f, bool insist, int deaths, pid_t *child)
+{
+    struct varlink_reply reply = {0};
+
+    open_client(f, PATIENCE_MS);
+    if (insist)
+        client_insist(f->client);
+    assert_int_equal(client_call(f->client, "Status", NULL, 0), 0);
+    *child = start_daemon_that_dies(f, deaths);
+    assert_true(*child > 0);
+    close(f->peer_fd);
+    f->peer_fd = -1;
+    int r = client_receive(f->client, &reply);
+    varlink_reply_clear(&reply);
+    return r;
+}
+
+static void who_insists_asks_again(void **state)
+{
+    int status;
+    pid_t child;
+
+    assert_int_equal(call_one_that_dies(*state, true, 4, &child), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void who_insists_gives_up(void **state)
+{
+    pid_t child;
+
+    assert_int_equal(call_one_that_dies(*state, true, 5, &child), -ECONNRESET);
+    assert_int_equal(kill(child, SIGKILL), 0); // it waits for one more
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+static void nobody_else_asks_again(void **state)
+{
+    pid_t child;
+
+    assert_int_equal(call_one_that_dies(*state, false, 1, &child), -ECONNRESET);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+/* What has been heard of a reply may have been printed, and to ask again would print it twice. */
+static void after_a_byte_nobody_asks_again(void **state)
+{
+    struct fixture *f = *state;
+    struct varlink_reply reply;
+    char call[256];
+
+    open_client(f, PATIENCE_MS);
+    client_insist(f->client);
+    assert_int_equal(client_call(f->client, "List", NULL, VARLINK_MORE), 0);
+    tell(f, "{", 1);
+    assert_true(recv(f->peer_fd, call, sizeof call, 0) > 0);
+    close(f->peer_fd);
+    f->peer_fd = -1;
+    assert_int_equal(client_receive(f->client, &reply), -ECONNRESET);
+    assert_int_equal(fcntl(f->listen_fd, F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC), -1);
+}
+
+/* No new daemon: what is told is that the old one hung up. */
+static void nobody_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    struct varlink_reply reply;
+
+    open_client(f, PATIENCE_MS);
+    client_insist(f->client);
+    assert_int_equal(client_call(f->client, "Status", NULL, 0), 0);
+    close(f->peer_fd);
+    f->peer_fd = -1;
+    unlink(f->path);
+    assert_int_equal(client_receive(f->client, &reply), -ECONNRESET);
+}
+
 static void a_call_that_is_too_long_is_not_sent(void **state)
 {
     struct fixture *f = *state;
@@ -238,15 +344,13 @@ static void nobody_there_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(calls_are_sent_whole),
-        TEST(replies_come_in_any_pieces),
-        TEST(long_replies_are_received),
-        TEST(junk_is_told_from_replies),
-        TEST(a_hang_up_is_told),
-        TEST(last_words_are_heard),
-        TEST(a_call_that_is_too_long_is_not_sent),
-        TEST(a_full_backlog_times_out),
-        TEST(a_closed_output_ends_the_stream),
+        TEST(calls_are_sent_whole),      TEST(replies_come_in_any_pieces),
+        TEST(long_replies_are_received), TEST(junk_is_told_from_replies),
+        TEST(a_hang_up_is_told),         TEST(last_words_are_heard),
+        TEST(who_insists_asks_again),    TEST(who_insists_gives_up),
+        TEST(nobody_else_asks_again),    TEST(after_a_byte_nobody_asks_again),
+        TEST(nobody_comes_back),         TEST(a_call_that_is_too_long_is_not_sent),
+        TEST(a_full_backlog_times_out),  TEST(a_closed_output_ends_the_stream),
         TEST(nobody_there_is_told),
     };
 

@@ -283,6 +283,19 @@ static void every_option_has_one_meaning(void **state)
     }
 }
 
+/* Those that look, and changes that are the same when they are made twice: a second stop would be an error. */
+static void few_verbs_may_be_repeated(void **state)
+{
+    static const char *const repeatable[] = {"list", "show", "pause", "resume", "status", "watch"};
+    size_t n = 0;
+
+    (void)state;
+    for (const struct verb *verb = verbs; verb->name != NULL; verb++)
+        if (verb->repeatable)
+            assert_string_equal(verb->name, repeatable[n++]);
+    assert_int_equal(n, ARRAY_SIZE(repeatable));
+}
+
 static void spans_are_rounded_for_reading(void **state)
 {
     static const struct {
@@ -335,6 +348,7 @@ int main(void)
         cmocka_unit_test(wrong_jobs_are_told),
         cmocka_unit_test(defaults_are_left_to_the_daemon),
         cmocka_unit_test(every_option_has_one_meaning),
+        cmocka_unit_test(few_verbs_may_be_repeated),
         cmocka_unit_test(spans_are_rounded_for_reading),
     };
 
