@@ -363,10 +363,9 @@ def test_report_limit(daemon):
     assert d.wait_exit() == 0
     ticks = d.lines("^tick")
     (finish,) = d.lines("^finish")
-    assert 40 <= len(ticks) <= 20 * (finish.at - d.spawned + 1) + 2, d.transcript()
-    missed = sum(line.number("missed") for line in ticks + d.lines("^missed"))  # on a busy machine
-    told = len(ticks) + sum(t.number("suppressed") for t in ticks) + missed
-    assert told == 200, d.transcript()
+    missed = sum(line.number("missed") for line in d.lines("^(tick|missed)"))  # on a busy machine, even the last
+    assert 40 - missed <= len(ticks) <= 20 * (finish.at - d.spawned + 1) + 2, d.transcript()
+    assert len(ticks) + missed + sum(t.number("suppressed") for t in ticks) == 200, d.transcript()
     assert any(t.number("suppressed") for t in ticks)
 
 

@@ -105,7 +105,8 @@ class Manager(Datagrams):
     def texts_until_now(self):
         """All that was sent so far, for senders that have ended."""
         assert self.send(b"MARK=1")
-        return self.texts()[: self.wait_told("MARK=1")]
+        end = self.wait_told("MARK=1")
+        return self.texts()[:end]
 
 
 def text_of(data):
