@@ -8,6 +8,9 @@
 
 #define LINE_INTERVAL NSEC_PER_SEC
 
+/* How long its queue may stay full at the end, for each of two states. */
+#define STOPPING_MS 200
+
 void notifier_init(struct notifier *n, struct service *service, const struct loop *loop, struct jobs *jobs)
 {
     int64_t now = loop_now(loop);
@@ -70,7 +73,7 @@ void notifier_reloading(struct notifier *n)
 
 void notifier_stopping(struct notifier *n)
 {
-    service_notify(n->service, "STOPPING=1");
+    service_stopping(n->service, STOPPING_MS);
 }
 
 void notifier_work(struct notifier *n, const char *degraded, int64_t now)

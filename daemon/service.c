@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -78,7 +79,7 @@ int service_listen_fd(const struct service *service)
 /* Does this change the unit's state for the manager? Everything else is told anew before long. */
 static bool changes_state(const char *message)
 {
-    static const char *const keys[] = {"READY=", "RELOADING=", "STOPPING="};
+    static const char *const keys[] = {"READY=", "RELOADING="};
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strncmp(message, keys[i], strlen(keys[i])) == 0)
@@ -86,14 +87,18 @@ static bool changes_state(const char *message)
     return false;
 }
 
-static int send_message(struct service *service, const char *message)
+/* wait_ms: for room in the manager's queue. */
+static int send_message(struct service *service, const char *message, int wait_ms)
 {
+    const struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
+    int flags = MSG_NOSIGNAL | (wait_ms > 0 ? 0 : MSG_DONTWAIT);
+
     if (service->fd < 0)
-        service->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (service->fd < 0)
+        service->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (service->fd < 0 || (wait_ms > 0 && setsockopt(service->fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait) < 0))
         return -errno;
-    ssize_t sent = sendto(service->fd, message, strlen(message), MSG_NOSIGNAL,
-                          (const struct sockaddr *)&service->manager, service->manager_len);
+    ssize_t sent = sendto(service->fd, message, strlen(message), flags, (const struct sockaddr *)&service->manager,
+                          service->manager_len);
     return sent < 0 ? -errno : 0;
 }
 
@@ -111,13 +116,30 @@ int service_notify(struct service *service, const char *format, ...)
     if (n < 0 || (size_t)n >= sizeof message)
         return -EMSGSIZE;
     if (service->unsent[0] != '\0')
-        r = send_message(service, service->unsent);
+        r = send_message(service, service->unsent, 0);
     if (r != -EAGAIN) {
         service->unsent[0] = '\0';
-        r = send_message(service, message);
+        r = send_message(service, message, 0);
     }
     if (r == -EAGAIN && changes_state(message))
         memcpy(service->unsent, message, (size_t)n + 1);
+    return r;
+}
+
+int service_stopping(struct service *service, int wait_ms)
+{
+    int r = 0;
+
+    if (service->manager_len == 0)
+        return 0;
+    if (service->unsent[0] != '\0')
+        r = send_message(service, service->unsent, wait_ms);
+    if (r != -EAGAIN) {
+        snprintf(service->unsent, sizeof service->unsent, "STOPPING=1");
+        r = send_message(service, service->unsent, wait_ms);
+    }
+    if (r != -EAGAIN)
+        service->unsent[0] = '\0';
     return r;
 }
 

@@ -21,9 +21,15 @@ int service_listen_fd(const struct service *service);
 
 /*
  * Send "READY=1" and the like, one assignment a line. 0, -EAGAIN when the manager's queue is full, negative errno. The
- * last READY=, RELOADING= or STOPPING= that it had no room for goes before what is sent next.
+ * last READY=, RELOADING= or STOPPING=1 that it had no room for goes before what is sent next.
  */
 int service_notify(struct service *service, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * Send STOPPING=1. A unit whose daemon ends before its READY=1 has come has failed for the manager, so that this waits
+ * until what is unsent has gone, and then for itself: each wait_ms at most. As service_notify().
+ */
+int service_stopping(struct service *service, int wait_ms);
 
 /* Is there a service manager that listens? */
 bool service_managed(const struct service *service);
