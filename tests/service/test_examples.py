@@ -43,11 +43,16 @@ def test_alarm_from_the_journal(service):
     miss_ticks(service)
     service.configure(BEAT + "[job:tea]\nkind = teapot\n")
     service.systemctl("reload", check=False)
+    service.configure(BEAT + "[action:page]\nexec = /bin/false\n[job:egg]\nkind = once\non-finish = page\n")
+    service.systemctl("reload")
 
     def alarms():
         return machine.messages("SYSLOG_IDENTIFIER=twisty-alarm", "PRIORITY=1", mark=service.begin)
 
-    wait_until(lambda: any("teapot" in alarm for alarm in alarms()), "there is an alarm for the mistake")
+    wait_until(lambda: any("action-failed" in alarm for alarm in alarms()), "there is an alarm for the action")
+    assert any("teapot" in alarm for alarm in alarms()), "and one for the mistake"
+    failed = [alarm for alarm in alarms() if alarm.startswith("action-failed ")]
+    assert len(failed) == 1 and re.match(r"action-failed job=egg id=\d+ action=page event=finish status=1 ", failed[0])
     assert re.match(r"tick job=beat id=1 tick=\d+ missed=\d+$", alarms()[0])
     assert not {alarm.split()[0] for alarm in alarms()} & {"start", "ready"}, "what is well is no alarm"
     assert all(" missed=" in alarm for alarm in alarms() if alarm.startswith("tick "))

@@ -2,14 +2,12 @@
 
 import os
 import re
-import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from harness import ROOT
 from machine import CONFIG
 
 HOUR = "kind = loop\ninterval = 1h\nimmediate = no\n"
@@ -205,35 +203,3 @@ def test_sandbox_is_there(service):
         assert os.statvfs(process / "root" / path).f_flag & os.ST_RDONLY, f"/{path} can be written to"
     for path in ("root", "home", "tmp"):
         assert not os.listdir(process / "root" / path), f"/{path} is in sight"
-
-
-EXAMPLES = ROOT / "systemd" / "examples"
-
-# What an action may want to do; in the sandbox, as the daemon's user.
-TALKS = "python3 -c 'import socket as s; l = s.create_server((\"127.0.0.1\", 0)); s.create_connection(l.getsockname())'"
-WRITES = "date > /home/drop/written"
-PIPES = "date | cat > /tmp/written && test -s /tmp/written"
-
-
-def starts_with(service, command):
-    """Does the service start, if its sandbox has to let this command do its work first?"""
-    service.machine.write("/usr/local/bin/before", f"#!/bin/sh\n{command}\n")
-    service.machine.run("chmod", "755", "/usr/local/bin/before")
-    service.drop_in("[Service]\nExecStartPre=/usr/local/bin/before\n")
-    started = service.systemctl("start", check=False).returncode == 0
-    service.machine.shell("systemctl stop twistyd; systemctl reset-failed twistyd || :")
-    return started
-
-
-@pytest.mark.parametrize("example, command", [(None, PIPES), ("network.conf", TALKS), ("home.conf", WRITES)],
-                         ids=["sandbox", "network", "home"])
-def test_what_actions_may_do(service, example, command):
-    """In the unit's own sandbox, processes and their pipes; with a drop-in from the examples, that too."""
-    installed = service.machine.path("/etc/systemd/system/twistyd.service.d/example.conf")
-    service.machine.shell("ip link set lo up; mkdir -p /home/drop; chown _twistyd /home/drop")
-    assert starts_with(service, command) == (example is None)
-    if example is not None:
-        installed.parent.mkdir(exist_ok=True)
-        shutil.copy(EXAMPLES / example, installed)
-        assert starts_with(service, command)
-        installed.unlink()
