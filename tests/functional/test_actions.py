@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import EXAMPLES, LATE, other_user, wait_until
+from harness import EXAMPLES, grace, other_user, wait_until
 from varlink import DEADLINE, VarlinkError
 
 SANITIZED = "asan" in os.environ.get("TWISTY_BUILD", "")  # which keeps freed memory for a while
@@ -59,7 +59,7 @@ def test_every_event_has_its_action(daemon):
     """With its own event and numbers; and the daemon ends after the last action, not before."""
     d = daemon(DONE + shell("say", "sleep 0.2; echo $TWISTY_JOB.$TWISTY_ID.$TWISTY_EVENT.$TWISTY_LEFT.$TWISTY_COUNT",
                             "overlap = queue")
-               + countdown("tea", "on-tick = say", "on-finish = say", "on-stop = say", count=2)
+               + countdown("tea", "missed = burst", "on-tick = say", "on-finish = say", "on-stop = say", count=2)
                + countdown("egg", "on-finish = say", "on-stop = say", count=1, interval="1h"))
     d.wait_for("^finish job=tea")
     d.ctl("stop", "egg")
@@ -73,7 +73,7 @@ def test_every_event_has_its_action(daemon):
 def test_a_command_has_only_what_it_is_given(daemon):
     d = daemon(DONE + shell("look", "ls /proc/self/fd | tr '\\\\n' ' '; readlink /proc/self/fd/0; env | sort",
                             'environment = TZ "X=a b" NOT_THERE')
-               + countdown("tea", "on-finish = look"),
+               + countdown("tea", "missed = burst", "on-finish = look"),
                env={"TZ": "UTC", "SECRET": "s", "TWISTY_JOB": "forged", "LD_X": "1", "LANG": "C.UTF-8"})
     assert d.wait_exit() == 0
     fds, *environment = [line.fields["stdout"] for line in d.lines("^output")]
@@ -127,7 +127,7 @@ def test_an_action_that_goes_wrong_is_its_own_affair(daemon, what):
     assert passed == 10, d.transcript()
     for line in [*ticks, d.lines("^finish job=good")[0]]:
         due = ticks[0].at + (10 - line.number("left")) * 0.05
-        assert -LATE <= line.at - due <= LATE, d.transcript()
+        assert -grace() <= line.at - due <= grace(), d.transcript()
     failed = d.wait_for("^action-failed job=bad id=1 action=act event=tick ", deadline=4 * DEADLINE)
     assert re.search(status, failed.text), failed.text
     ended = d.wait_for("^failed job=bad ")
@@ -160,8 +160,10 @@ def test_a_failure_is_counted_and_the_job_goes_on(daemon):
     assert job["state"] == "paused" and job["failures"] == len(d.lines("^action-failed")) >= 3
     counts = d.status()["actions"]
     assert counts["failed"] == counts["started"] == job["failures"]
-    assert f"actions     {job['failures']} failed, 0 skipped" in d.ctl("show", "beat").stdout
-    assert re.search(r"^actions +0 running, 0 queued; \d+ started, \d+ failed, 0 skipped", d.ctl("status").stdout, re.M)
+    skipped = counts["skipped"]  # on a busy machine, where an action takes longer than an interval
+    assert f"actions     {job['failures']} failed, {skipped} skipped" in d.ctl("show", "beat").stdout
+    assert re.search(rf"^actions +0 running, 0 queued; \d+ started, \d+ failed, {skipped} skipped",
+                     d.ctl("status").stdout, re.M)
 
 
 def test_on_failure_runs_another_action_once(daemon):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import LATE, Datagrams, LineReader, wait_until
+from harness import Datagrams, LineReader, grace, wait_until
 from rsyslog import rsyslogd
 from varlink import ROOT, VarlinkError
 
@@ -69,7 +69,7 @@ def test_journal_fields_of_a_countdown_byte_for_byte(journal_daemon, journal):
     for fields in journal.records():
         late = [int(v) for k, v in fields if k == "TWISTY_LATE_USEC"]
         event = dict(fields)["TWISTY_EVENT"].decode()
-        assert len(late) == (event in ("tick", "finish")) and all(0 <= us < LATE * 10**6 for us in late)
+        assert len(late) == (event in ("tick", "finish")) and all(0 <= us < grace() * 10**6 for us in late)
         got.append([(k, re.sub(rb"(elapsed|uptime)=[\w.]+", rb"\1=ELAPSED", v)) for k, v in fields
                     if k != "TWISTY_LATE_USEC"])
     assert got == expected
@@ -177,14 +177,14 @@ def test_stuck_journal_holds_nothing_up(journal_daemon, journal):
         slowest = max(slowest, time.monotonic() - began)
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert slowest < LATE
+    assert slowest < grace()
     with d.connect() as client:
         late = []
         for reply in client.stream("Watch", {"match": ["beat"]}):
             late.append(reply["event"].get("lateUsec") or 0)
             if len(late) == 10:
                 break
-    assert max(late) < LATE * 10**6
+    assert max(late) < grace() * 10**6
     assert not journal.all(), "nothing was read until now"
     journal.start()
     journal.wait_message("^finish ", count=1000)

@@ -1,7 +1,7 @@
 """The reference programs: order, counts and times of each, as twistyd shows them to somebody who looks from outside.
 
 Times have two bounds. None may come early: so many seconds after a moment *before* the job was started. None may be
-later than LATE after its time, counted from a moment *after* the job was started.
+later than grace() after its time, counted from a moment *after* the job was started.
 """
 
 import re
@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import BUILD, EXAMPLES, LATE, ROOT, wait_until
+from harness import BUILD, EXAMPLES, ROOT, grace, wait_until
 from varlink import DEADLINE, VarlinkError
 
 BACKENDS = {"simple.conf": "epoll", "simple-poll.conf": "poll", "simple-select.conf": "select"}
@@ -22,7 +22,7 @@ def assert_time(d, line, not_before, from_start, seconds):
     """The line came `seconds` after the job's start, which lies between the two moments."""
     at = f"at {line.at - not_before:.4f} s, not {seconds}: {line.text}\n{d.transcript()}"
     assert line.at >= not_before + seconds, f"early, {at}"
-    assert line.at <= from_start + seconds + LATE, f"late, {at}"
+    assert line.at <= from_start + seconds + grace(), f"late, {at}"
 
 
 def assert_countdown(d, name, count, interval, not_before, from_start):
@@ -151,7 +151,7 @@ def test_hello_runs_first_thing_in_file_order(daemon):
     ], d.transcript()
     assert d.lines("^finish")[0].fields["msg"] == "Hello from the loop"
     ready = d.wait_for("^ready").at
-    assert all(line.at - ready < LATE for line in d.lines("^finish"))
+    assert all(line.at - ready < grace() for line in d.lines("^finish"))
 
 
 # stack
@@ -189,7 +189,7 @@ def test_countdown(daemon):
     assert_from_config(d, "countdown", 5, 1)
     assert [line.word for line in d.lines()] == ["start", "ready", *["tick"] * 5, "finish", "exit"]
     finish = d.lines("^finish")[0]
-    assert 5 <= float(finish.fields["elapsed"].removesuffix("s")) <= 5 + LATE
+    assert 5 <= float(finish.fields["elapsed"].removesuffix("s")) <= 5 + grace()
 
 
 THREE_COUNTERS = {"counter-1": (3, 3), "counter-2": (3, 1), "countdown": (5, 1)}
@@ -241,7 +241,7 @@ def test_jobs_added_over_the_socket_tick_exactly(daemon):
         due = k * 10**9 // 30
         assert event["elapsedNsec"] >= due
         assert event["lateUsec"] * 1000 <= event["elapsedNsec"] - due <= event["lateUsec"] * 1000 + 2000
-        assert event["lateUsec"] < LATE * 10**6
+        assert event["lateUsec"] < grace() * 10**6
 
 
 def test_dense_ticks_are_gathered(daemon):
@@ -326,7 +326,7 @@ def test_stalled_loop_delay(daemon):
     for line in ticks:
         point += 1 + line.number("missed")
         assert line.at >= d.spawned + point * 0.1, f"off the grid: {line.text}\n{d.transcript()}"
-        assert line.at <= start.at + (point + 1) * 0.1 + LATE, f"off the grid: {line.text}\n{d.transcript()}"
+        assert line.at <= start.at + (point + 1) * 0.1 + grace(), f"off the grid: {line.text}\n{d.transcript()}"
     assert finish.number("missed") == point - 19 >= 3, d.transcript()
     assert_time(d, finish, d.spawned, start.at, point * 0.1)
 
@@ -441,7 +441,7 @@ def test_tea_is_paused_resumed_and_reset(daemon):
     resumed = time.monotonic()
     d.ctl("resume", "tea")
     tick = d.wait_for("^tick job=tea .*left=3")
-    assert tick.at < resumed + 0.4 + LATE, "what was left of the interval is left of it after the pause"
+    assert tick.at < resumed + 0.4 + grace(), "what was left of the interval is left of it after the pause"
     reset = time.monotonic()
     d.ctl("reset", "tea")
     d.wait_for("^finish job=tea")

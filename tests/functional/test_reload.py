@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from harness import LATE, wait_until
+from harness import grace, wait_until
 from varlink import VarlinkError
 
 BASE = """
@@ -67,7 +67,7 @@ def test_only_what_changed_is_touched(daemon, reload):
     # The phase: the next tick is on the grid of the job's own start, not of the reload.
     tick = d.wait_for(r"^tick job=keep .*tick=5\b")
     assert tick.at >= d.spawned + 4 * 0.4
-    assert tick.at <= d.lines("^start job=keep")[0].at + 4 * 0.4 + LATE
+    assert tick.at <= d.lines("^start job=keep")[0].at + 4 * 0.4 + grace()
     numbers = [t.number("tick") for t in d.lines("^tick job=keep")]
     assert numbers == list(range(1, len(numbers) + 1)), d.transcript()
     assert len(d.lines("^start job=keep")) == 1
