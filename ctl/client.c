@@ -91,7 +91,7 @@ int client_open(const char *path, int timeout_ms, struct client **out)
     if (client == NULL)
         return -ENOMEM;
     *client = (struct client){.fd = -1, .timeout_ms = timeout_ms, .reader_fd = -1, .size = BUFFER_FIRST};
-    memcpy(client->path, path, len);
+    memcpy(client->path, path, len + 1);
     client->buf = malloc(client->size);
 
     int r = client->buf == NULL ? -ENOMEM : make_connection(client);

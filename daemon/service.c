@@ -90,7 +90,7 @@ static bool changes_state(const char *message)
 /* wait_ms: for room in the manager's queue. */
 static int send_message(struct service *service, const char *message, int wait_ms)
 {
-    const struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
+    const struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000L};
     int flags = MSG_NOSIGNAL | (wait_ms > 0 ? 0 : MSG_DONTWAIT);
 
     if (service->fd < 0)
