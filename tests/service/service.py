@@ -8,8 +8,9 @@ from varlink import Client
 
 DROP_IN = "/run/systemd/system/twistyd.service.d/test.conf"
 
-# A unit's own entries, and what the manager says about it.
-OF_UNIT = ("_SYSTEMD_UNIT=twistyd.service", "+", "UNIT=twistyd.service")
+# A unit's own entries, and what the manager says about it. The last lines of the daemon are its own by their name only:
+# it has ended by the time when journald looks for its unit.
+OF_UNIT = ("_SYSTEMD_UNIT=twistyd.service", "+", "SYSLOG_IDENTIFIER=twistyd", "+", "UNIT=twistyd.service")
 
 
 class Service:

@@ -105,6 +105,7 @@ def test_stop_ends_actions_that_do_not_want_to(service):
     assert service.show("ActiveState", "Result", "ExecMainStatus", "ControlGroup") == {
         "ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0", "ControlGroup": ""}
     service.wait_message("twistyd.service: Deactivated successfully.")
-    said = service.messages("_SYSTEMD_UNIT=twistyd.service")
+    service.wait_message("exit why=SIGTERM ")
+    said = service.messages("SYSLOG_IDENTIFIER=twistyd")
     assert [m.split()[0] for m in said[-2:]] == ["action-failed", "exit"] and " status=shutdown " in said[-2]
     assert not [m for m in service.messages() if "timed out" in m or "Killing" in m], "it was not for systemd to do"

@@ -117,7 +117,8 @@ def test_stop(service):
     assert service.show("ActiveState", "Result", "ExecMainStatus") == {
         "ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
     service.wait_message("twistyd.service: Deactivated successfully.")
-    said = service.messages("_SYSTEMD_UNIT=twistyd.service")
+    service.wait_message("exit why=SIGTERM ")
+    said = service.messages("SYSLOG_IDENTIFIER=twistyd")
     assert sorted(line.split(" id=")[0] for line in said if line.startswith("stop ")) == ["stop job=one", "stop job=two"]
     assert said[-1].startswith("exit why=SIGTERM jobs=2 stopped=2 ")
     assert service.machine.state("twistyd.socket") == "active"
