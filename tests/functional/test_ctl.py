@@ -695,7 +695,7 @@ def test_watch_json_is_json_lines(fake):
 def start_watch(fake, **kwargs):
     fake.replies["Watch"] = stream({"event": "ready"}, an_event("tick", left=4))
     return subprocess.Popen([CTL, "--socket", fake.path, "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, **kwargs)
+                            text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)
 
 
 def test_watch_writes_each_line_at_once_and_ends_quietly(fake):
