@@ -225,6 +225,7 @@ def test_reload_of_actions(daemon, directory):
     d.config.write_text(config.replace("echo old", "echo new"), encoding="utf-8")
     assert d.ctl("reload").stdout == "unchanged 1\n"
     d.wait_for('stdout="still old"')
+    wait_until(lambda: d.status()["actions"]["running"] == 0)  # or the next would be skipped
     d.ctl("reset", "tea")
     d.wait_for('stdout="new"')
     d.add({"kind": "loop", "interval": "50ms", "onTick": "say", "name": "mine"})
