@@ -133,7 +133,10 @@ void durable_end_step(struct durable *d, int64_t now)
 {
     int64_t due;
 
-    if (d == NULL || !jobs_next_due(d->jobs, &due, NULL) || due > now)
+    if (d == NULL)
+        return;
+    store_hurry(d->store, now);
+    if (!jobs_next_due(d->jobs, &due, NULL) || due > now)
         return;
     d->done = due - 1;
     stamp_set(d->stamp, d->done);

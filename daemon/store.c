@@ -406,6 +406,12 @@ uint64_t store_gathered(const struct store *s)
     return s->gathered.n > 0 ? s->last + 1 : 0;
 }
 
+void store_hurry(struct store *s, int64_t now)
+{
+    if (s->turn_since != INT64_MIN && now - s->turn_since > TURN_MAX)
+        on_turn(s, 0);
+}
+
 void store_submit(struct store *s, const struct progress *progress, bool undo)
 {
     s->last++;
@@ -419,9 +425,8 @@ void store_submit(struct store *s, const struct progress *progress, bool undo)
     if (s->turn_since == INT64_MIN) {
         s->turn_since = progress->now.loop;
         watch_call(s->turn);
-    } else if (progress->now.loop - s->turn_since > TURN_MAX) {
-        on_turn(s, 0); // the loop is busy with others
     }
+    store_hurry(s, progress->now.loop);
 }
 
 uint64_t store_submitted(const struct store *s)

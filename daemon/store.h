@@ -49,6 +49,9 @@ uint64_t store_gathered(const struct store *s);
  */
 void store_submit(struct store *s, const struct progress *progress, bool undo);
 
+/* Called from a loop that is busy: what was submitted waits no longer for a turn of it to end. */
+void store_hurry(struct store *s, int64_t now);
+
 /* Up to which sequence number changes were submitted, and are on the disk. */
 uint64_t store_submitted(const struct store *s);
 uint64_t store_written(const struct store *s);
