@@ -83,8 +83,7 @@ def test_idle_daemon_makes_no_system_call(daemon, directory, example):
     if not may_trace():
         pytest.skip("this system forbids tracing; test_idle_daemon_never_wakes remains")
     trace = directory / "trace"
-    d = daemon(example=example, wrapper=["strace", "-f", "-ttt", "-o", str(trace)],
-               env={"ASAN_OPTIONS": "detect_leaks=0"})  # which cannot work under a tracer
+    d = daemon(example=example, wrapper=["strace", "-f", "-ttt", "-o", str(trace)])
     time.sleep(3.2)
     d.signal(signal.SIGTERM)
     assert d.wait_exit() == 0

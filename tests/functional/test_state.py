@@ -219,8 +219,7 @@ def test_relative_path_is_refused(daemon):
 def test_replies_wait_for_the_disk(kept):
     """strace: between a request and the reply to it the log of the state file is synced, and after what it tells."""
     d = kept.start(wrapper=["strace", "-f", "-o", str(kept.directory / "trace"), "-e",
-                            "trace=pwrite64,fdatasync,fsync,sendmsg,writev,write,sendto"],
-                   env={"ASAN_OPTIONS": "detect_leaks=0"})  # which cannot work under a tracer
+                            "trace=pwrite64,fdatasync,fsync,sendmsg,writev,write,sendto"])
     with d.connect() as client:
         for i in range(20):
             client.call("Add", {"jobs": [{**HOUR, "name": f"mark-{i}"}]})
