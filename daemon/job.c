@@ -36,11 +36,6 @@ bool job_state_parse(const char *text, enum job_state *out)
     return false;
 }
 
-bool job_ended(const struct job *job)
-{
-    return job->state >= JOB_FINISHED;
-}
-
 enum job_state job_state_at(const struct job *job, int64_t now)
 {
     return job->state == JOB_RUNNING && now < job->t0 ? JOB_WAITING : job->state;
@@ -300,10 +295,14 @@ static void tick(struct job *job, uint64_t points, int64_t due, int64_t now, str
     ev->missed = points - 1;
 }
 
-/* Grid points that have come by `now` and that the next tick stands for: at least one, since the job is due. */
-static uint64_t points_due(const struct job *job, int64_t now)
+/*
+ * Grid points that have come by `now` and that the next tick, due at `due`, stands for: at least one. Whether there may
+ * be more is told without a division: points are rounded, so the next comes less than a nanosecond before a whole
+ * interval has passed.
+ */
+static uint64_t points_due(const struct job *job, int64_t due, int64_t now)
 {
-    if (job->traits->spec.missed == MISSED_BURST)
+    if (job->traits->spec.missed == MISSED_BURST || !rate_is_faster(job_rate(job), now - due + 1))
         return 1;
     return rate_ticks_by(job_rate(job), now - job->t0) - next_point(job);
 }
@@ -311,7 +310,7 @@ static uint64_t points_due(const struct job *job, int64_t now)
 /* Points 0 to N-1 are ticks; the point after the last tick is the finish. */
 static void run_countdown(struct job *job, int64_t due, int64_t now, struct job_events *out)
 {
-    uint64_t points = points_due(job, now), left = job_count(job) - progress(job);
+    uint64_t points = points_due(job, due, now), left = job_count(job) - progress(job);
 
     if (job->traits->spec.missed == MISSED_COALESCE && points > left && left > 0) {
         job->passed += left;
@@ -331,7 +330,7 @@ static void run_countdown(struct job *job, int64_t due, int64_t now, struct job_
 /* Finished with its last tick. */
 static void run_loop(struct job *job, int64_t due, int64_t now, struct job_events *out)
 {
-    uint64_t points = points_due(job, now), left = job_count(job) - progress(job);
+    uint64_t points = points_due(job, due, now), left = job_count(job) - progress(job);
     int64_t end_due = due;
 
     if (job->traits->spec.missed == MISSED_COALESCE && points >= left) {

@@ -196,8 +196,6 @@ void job_count_skipped(struct job *job);
 /* The state as people see it: waiting until t0, then running. */
 enum job_state job_state_at(const struct job *job, int64_t now);
 
-bool job_ended(const struct job *job);
-
 /* Ticks still to come; COUNT_FOREVER for a loop without end. */
 uint64_t job_left(const struct job *job);
 
@@ -209,6 +207,11 @@ int64_t job_elapsed(const struct job *job, int64_t now);
 
 /* What was asked for; job_init() of it makes the same job. The texts are the job's. */
 struct job_spec job_spec_of(const struct job *job);
+
+static inline bool job_ended(const struct job *job)
+{
+    return job->state >= JOB_FINISHED;
+}
 
 /* Empty as long as it has none. */
 static inline const char *job_name(const struct job *job)

@@ -296,6 +296,9 @@ static u128 divide(u128 a, u128 b)
 int64_t rate_due(struct rate rate, uint64_t k)
 {
     u128 exact = (u128)k * rate.ns;
+
+    if (rate.ticks == 1) // as most are: nothing to divide, nothing to round
+        return exact > TIME_NEVER ? TIME_NEVER : (int64_t)exact;
     u128 whole = divide(exact, rate.ticks);
     uint64_t rest = (uint64_t)(exact - whole * rate.ticks);
 
