@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -24,6 +25,8 @@ struct watch {
 
 struct watch_set {
     struct event_base *base;
+    void (*between)(void *ctx); // NULL: nothing
+    void *between_ctx;
     TAILQ_HEAD(watch_list, watch) watches;
 };
 
@@ -43,6 +46,12 @@ void watch_set_free(struct watch_set *set)
     free(set);
 }
 
+void watch_set_between(struct watch_set *set, void (*between)(void *ctx), void *ctx)
+{
+    set->between = between;
+    set->between_ctx = ctx;
+}
+
 static unsigned what_from_events(short events)
 {
     return (events & EV_READ ? WATCH_READ : 0u) | (events & EV_WRITE ? WATCH_WRITE : 0u) |
@@ -52,9 +61,13 @@ static unsigned what_from_events(short events)
 static void on_event(evutil_socket_t number, short events, void *arg)
 {
     struct watch *watch = arg;
+    const struct watch_set *set = watch->set;
+    bool first = watch->priority == WATCH_PRIORITY_FIRST;
 
     (void)number;
     watch->on_ready(watch->ctx, what_from_events(events)); // which may free the watch
+    if (!first && set->between != NULL)
+        set->between(set->between_ctx);
 }
 
 struct watch *watch_new(struct watch_set *set, int fd, const char *purpose, const char *detail,
@@ -87,7 +100,8 @@ struct watch *watch_signal(struct watch_set *set, int signal_nr, const char *pur
     if (watch == NULL)
         return NULL;
     event_assign(&watch->event, set->base, signal_nr, EV_SIGNAL | EV_PERSIST, on_event, watch);
-    event_priority_set(&watch->event, WATCH_PRIORITY_FIRST);
+    watch_set_first(watch);
+    event_priority_set(&watch->event, watch->priority);
     if (event_add(&watch->event, NULL) < 0) {
         watch_free(watch);
         return NULL;

@@ -20,6 +20,9 @@ struct watch_set *watch_set_new(struct event_base *base);
 /* Every watch must be gone by then. */
 void watch_set_free(struct watch_set *set);
 
+/* Call this after the callback of each watch that is not among the first: there are many of these in a turn. */
+void watch_set_between(struct watch_set *set, void (*between)(void *ctx), void *ctx);
+
 /*
  * Watch a descriptor. `purpose` is static text for people, `detail` (copied, may be NULL) tells one from another.
  * Nothing is wanted yet. The descriptor stays the caller's, and open as long as the watch. fd -1: a mere timeout.
