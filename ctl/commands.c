@@ -217,22 +217,30 @@ static enum ctl_status say_no_slice(const struct session *session, const char *t
     return say_bad_reply(session);
 }
 
+/* The next slice of jobs, valid until the next one. */
+static enum ctl_status next_slice(struct session *session, struct skim_slice *slice)
+{
+    const char *text;
+    size_t len;
+
+    int r = client_receive_text(session->client, &text, &len);
+    if (r < 0)
+        return fault_call(session->path, r);
+    return skim_slice(text, len, "\"jobs\"", slice) ? CTL_DONE : say_no_slice(session, text, len);
+}
+
 /* Prints the slices as they come. *more is false after the last. */
 static enum ctl_status list_slice(struct session *session, bool *more)
 {
     struct skim_slice slice;
-    const char *text;
-    size_t len;
     bool reader_gone;
 
     *more = false;
-    int r = client_receive_text(session->client, &text, &len);
-    if (r < 0)
-        return fault_call(session->path, r);
-    if (!skim_slice(text, len, "\"jobs\"", &slice))
-        return say_no_slice(session, text, len);
+    enum ctl_status status = next_slice(session, &slice);
+    if (status != CTL_DONE)
+        return status;
     session->out.ops->list(&session->out, slice.values, !slice.continues);
-    enum ctl_status status = flush_output(&reader_gone);
+    status = flush_output(&reader_gone);
     *more = slice.continues && status == CTL_DONE && !reader_gone;
     return status;
 }
@@ -281,16 +289,13 @@ static enum ctl_status steer(struct session *session, json_t *parameters, bool r
     signal(SIGPIPE, SIG_IGN);
     enum ctl_status status = start_call(session, session->inv->verb->method, parameters, VARLINK_MORE);
     while (status == CTL_DONE && more) {
-        struct varlink_reply reply;
-        status = next_reply(session, &reply);
-        more = reply.continues;
-        if (status == CTL_DONE && !json_is_array(reply_member(&reply, "jobs"))) {
-            status = say_bad_reply(session);
-        } else if (status == CTL_DONE && written == CTL_DONE && !reader_gone) {
-            session->out.ops->steered(&session->out, reply_member(&reply, "jobs"), removed, !more);
+        struct skim_slice slice;
+        status = next_slice(session, &slice);
+        more = status == CTL_DONE && slice.continues;
+        if (status == CTL_DONE && written == CTL_DONE && !reader_gone) {
+            session->out.ops->steered(&session->out, slice.values, removed, !more);
             written = flush_output(&reader_gone);
         }
-        varlink_reply_clear(&reply);
     }
     return status != CTL_DONE ? status : written;
 }

@@ -28,7 +28,7 @@ struct output_ops {
     /* So many of the jobs of a file; the others were there already. */
     void (*added_many)(struct output *out, size_t added, size_t total);
     /* A slice of the jobs that were stopped, paused, ...; `removed`: they are no more; `last`: it is the last one. */
-    void (*steered)(struct output *out, const json_t *jobs, bool removed, bool last);
+    void (*steered)(struct output *out, struct skim_value jobs, bool removed, bool last);
     /* A slice of a list, an array of jobs. */
     void (*list)(struct output *out, struct skim_value jobs, bool last);
     void (*job)(struct output *out, const json_t *job);

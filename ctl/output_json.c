@@ -27,19 +27,6 @@ static void end_array(const struct output *out)
     puts(out->begun ? "\n]" : "[]");
 }
 
-static void put_slice(struct output *out, const json_t *jobs, bool last)
-{
-    size_t i;
-    json_t *job;
-
-    json_array_foreach (jobs, i, job) {
-        begin_job(out);
-        json_dumpf(job, stdout, JSON_COMPACT);
-    }
-    if (last)
-        end_array(out);
-}
-
 /* The jobs as the daemon wrote them. */
 static void put_list(struct output *out, struct skim_value jobs, bool last)
 {
@@ -56,7 +43,14 @@ static void put_list(struct output *out, struct skim_value jobs, bool last)
 
 static void put_added(struct output *out, const json_t *jobs)
 {
-    put_slice(out, jobs, true);
+    size_t i;
+    json_t *job;
+
+    json_array_foreach (jobs, i, job) {
+        begin_job(out);
+        json_dumpf(job, stdout, JSON_COMPACT);
+    }
+    end_array(out);
 }
 
 static void put_added_many(struct output *out, size_t added, size_t total)
@@ -66,10 +60,10 @@ static void put_added_many(struct output *out, size_t added, size_t total)
     printf("{\"added\":%zu}\n", added);
 }
 
-static void put_steered(struct output *out, const json_t *jobs, bool removed, bool last)
+static void put_steered(struct output *out, struct skim_value jobs, bool removed, bool last)
 {
     (void)removed;
-    put_slice(out, jobs, last);
+    put_list(out, jobs, last);
 }
 
 static void put_value(struct output *out, const json_t *value)

@@ -176,21 +176,29 @@ static void put_added_many(struct output *out, size_t added, size_t total)
     putchar('\n');
 }
 
-static void put_steered(struct output *out, const json_t *jobs, bool removed, bool last)
+static void put_steered_job(struct skim_value text, bool removed)
 {
-    size_t i;
-    json_t *job;
+    json_t *job = json_loadb(text.text, text.len, 0, NULL);
+
+    put_text(text_of(job, "name"));
+    fputs(": ", stdout);
+    if (removed)
+        fputs("removed", stdout);
+    else
+        put_progress(job);
+    putchar('\n');
+    json_decref(job);
+}
+
+static void put_steered(struct output *out, struct skim_value jobs, bool removed, bool last)
+{
+    struct skim s = skim_array(jobs);
+    struct skim_value job;
 
     if (out->quiet)
         return;
-    json_array_foreach (jobs, i, job) {
-        put_text(text_of(job, "name"));
-        fputs(": ", stdout);
-        if (removed)
-            fputs("removed", stdout);
-        else
-            put_progress(job);
-        putchar('\n');
+    while (skim_next(&s, &job)) {
+        put_steered_job(job, removed);
         out->begun = true;
     }
     if (last && !out->begun)
