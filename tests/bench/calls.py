@@ -164,7 +164,6 @@ BENCHES = (
             Figure("wall_us", "us a call", compared=False),
             Figure("server_us", "server's CPU us a call"),
         ),
-        turns=3,
         promises=(
             *(Promise(f"{request}, 1 caller", "per_second", "redis SET", goal=1) for request in REQUESTS),
             *(Promise(f"{request}, {connections} callers", "per_second", "redis SET", goal=1)
