@@ -14,10 +14,11 @@ import durable
 import frame
 import lines
 import load
+import shell
 import ticks
 import timers
 
-PARTS = (timers, ticks, lines, calls, crowd, load, durable, actions)
+PARTS = (timers, ticks, lines, calls, shell, crowd, load, durable, actions)
 
 
 def main():

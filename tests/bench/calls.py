@@ -121,26 +121,6 @@ def run_ctl(load):
         return {"s": round(time.monotonic() - began, 2), "daemon_kb": peak_kb(daemon) - before} | lateness(daemon)
 
 
-# From the shell
-
-
-def run_add(load):
-    with no_jobs(QUIET) as daemon:
-        return run_program("repeat", load["n"], BUILD / "twistyctl", "--socket", daemon.socket, "-q", "add", "once",
-                           "--delay", "1h")
-
-
-def run_systemd_run(load):
-    """Timers that are gone a second later."""
-    return run_program("repeat", load["n"] // 5, "systemd-run", "--quiet", "--collect", "--on-active=1s", "true")
-
-
-def run_true(load):
-    return run_program("repeat", load["n"], "true")
-
-
-NO_SYSTEMD = "" if os.path.isdir("/run/systemd/system") and os.geteuid() == 0 else "only root can, where systemd runs"
-
 TWISTYD = Side("twistyd", run_twistyd)
 REDIS = Side("redis SET", run_redis, absent_command("redis-server"))
 REQUESTS = ("status", "add", "stop")
@@ -183,23 +163,6 @@ BENCHES = (
         promises=(
             Promise("add 100", "job_us", goal=1e6 / 400_000),
             Promise("add 100, logged", "job_us", goal=1e6 / 400_000),
-        ),
-    ),
-    Bench(
-        name="shell",
-        title="A timer from the shell, start to exit",
-        ours="twistyctl add",
-        sides=(
-            Side("twistyctl add", run_add),
-            Side("systemd-run", run_systemd_run, NO_SYSTEMD),
-            Side("true", run_true),
-        ),
-        cases=(Case("add", {"n": 200}, quick=True),),
-        figures=(Figure("wall_us", "us"), Figure("cpu_us", "CPU us")),
-        promises=(
-            Promise("add", "wall_us", goal=830),
-            Promise("add", "cpu_us", goal=1000),
-            Promise("add", "wall_us", "systemd-run", goal=10),
         ),
     ),
     Bench(

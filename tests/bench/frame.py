@@ -14,6 +14,7 @@ A side's run(load) does one run under a case's load and returns its figures, and
 that is a program of BUILD/bench prints them as a line of JSON: run_program(). Every run is a line of BUILD/bench.jsonl.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -93,6 +94,7 @@ class Bench:
     figures: tuple
     promises: tuple = ()
     turns: int = 5  # at most; 1 where every turn gives the same, as instruction counts do
+    around: Callable = contextlib.nullcontext  # a context that all its runs share, entered before the first one
 
 
 class BenchError(Exception):
@@ -236,9 +238,10 @@ def run_bench(bench, mode, turns, log):
         return {}
     print(f"\n{'':<44} {'':<18} {'median':>10} {'min - max':>23} {'ours is':>11}")
     results = {}
-    for case in cases_of(bench, mode):
-        results[case.name] = measure(bench, case, sides, min(turns, case.turns), log)
-        print_case(bench, case, results[case.name])
+    with bench.around():
+        for case in cases_of(bench, mode):
+            results[case.name] = measure(bench, case, sides, min(turns, case.turns), log)
+            print_case(bench, case, results[case.name])
     print(f"{bench.name} took {time.monotonic() - began:.0f} s")
     return results
 
