@@ -124,6 +124,12 @@ static bool may_go_on(const struct conn *conn)
     return !conn->put_off && buffer_length(&conn->waiting) < CONN_OUTPUT_MAX;
 }
 
+/* Is there nothing left to do with it but to close it? */
+static bool is_over(const struct conn *conn)
+{
+    return conn->doomed || (conn->finish && unsent_of(conn) == 0);
+}
+
 /* What the connection waits for, from the state that it is in. */
 static void conn_settle(struct conn *conn)
 {
@@ -134,8 +140,7 @@ static void conn_settle(struct conn *conn)
 
     if (conn->handling)
         return;
-    if (conn->finish && unsent == 0 && !waiting)
-        conn->doomed = true;
+    conn->doomed = is_over(conn);
     if (!conn->eof && !conn->finish &&
         (conn->subscribed || (!conn->busy && !conn->backlog && unsent < CONN_OUTPUT_MAX && may_go_on(conn))))
         what |= WATCH_READ;
@@ -263,8 +268,9 @@ static void conn_on_ready(void *ctx, unsigned what)
     if (!conn->doomed)
         conn_flush(conn);
     conn->handling = false;
-    conn_settle(conn);
-    if (conn->doomed)
+    if (!is_over(conn))
+        conn_settle(conn);
+    if (is_over(conn))
         conn_close(conn);
 }
 
@@ -296,7 +302,7 @@ static int peer_of(int fd, gid_t group, struct peer *out)
         return -errno;
     *out = (struct peer){.uid = cred.uid, .pid = cred.pid};
     out->privileged = cred.uid == 0 || cred.uid == geteuid();
-    out->member = peer_has_group(fd, group, cred.gid);
+    out->member = out->privileged || peer_has_group(fd, group, cred.gid);
     return 0;
 }
 
@@ -346,7 +352,7 @@ static void refuse(struct control *control, int fd)
     close(fd);
 }
 
-static void welcome(struct control *control, int fd)
+static void welcome(struct control *control, int fd, unsigned what)
 {
     struct peer peer = {0};
 
@@ -363,11 +369,14 @@ static void welcome(struct control *control, int fd)
         return;
     LIST_INSERT_HEAD(&control->conns, conn, link);
     control->n_conns++;
-    conn_settle(conn);
-    if (conn->doomed)
-        conn_close(conn);
+    conn_settle(conn); // first of all: a request may ask what the loop waits for
+    conn_on_ready(conn, what);
 }
 
+/*
+ * Who comes alone has mostly sent a request by now, and has the reply in this turn. When many come at once the others
+ * wait for a turn of their own, so that this one stays short.
+ */
 static void on_accept(void *ctx, unsigned what)
 {
     struct control *control = ctx;
@@ -376,7 +385,7 @@ static void on_accept(void *ctx, unsigned what)
     for (int i = 0; i < ACCEPT_MAX; i++) {
         int fd = accept4(control->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            welcome(control, fd);
+            welcome(control, fd, i == 0 ? WATCH_READ : 0);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

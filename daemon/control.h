@@ -26,7 +26,7 @@ struct peer {
     uid_t uid;
     pid_t pid;
     bool privileged; // root or the daemon's own user
-    bool member;     // of the socket's group
+    bool member;     // of the socket's group, or privileged
 };
 
 struct control_hooks {

@@ -594,7 +594,7 @@ static bool may_call(const struct method *method, const struct peer *peer)
     case ANYONE:
         return true;
     case MEMBERS:
-        return peer->privileged || peer->member;
+        return peer->member;
     case PRIVILEGED:
         return peer->privileged;
     }

@@ -1200,3 +1200,22 @@ def test_many_who_leave_in_the_middle(daemon):
             with contextlib.suppress(VarlinkError):
                 client.receive()
     wait_until(lambda: len({job["state"] for job in d.list().values()}) == 1)
+
+
+def test_who_comes_first_is_answered_in_the_turn_that_takes_him(daemon, directory):
+    """strace: as his call has come with the connection, no wait lies between; who comes with him has a turn of his own."""
+    trace = directory / "trace"
+    d = daemon(wrapper=["strace", "-f", "-o", str(trace), "-e", "trace=accept4,epoll_wait,recvfrom,sendto"])
+    with d.stalled(0):
+        clients = [d.connect() for _ in range(2)]
+        for client in clients:
+            client.send("Status")
+    for client in clients:
+        client.receive()
+    d.signal(signal.SIGTERM)
+    assert d.wait_exit() == 0
+    text = trace.read_text(encoding="utf-8", errors="replace")
+    calls = [line.split("(")[0].split()[-1] for line in text.splitlines() if "(" in line]
+    at = calls.index("accept4")
+    assert calls[at : at + 8] == ["accept4", "recvfrom", "sendto", "accept4", "accept4", "epoll_wait", "recvfrom",
+                                  "sendto"], text
