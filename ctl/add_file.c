@@ -242,6 +242,9 @@ enum ctl_status add_file(const struct invocation *inv, struct client *client, co
     const char *file = inv->value[OPTION_FILE];
     struct upload u = {.inv = inv, .client = client, .path = path, .file = strcmp(file, "-") == 0 ? "stdin" : file};
 
+    int r = client_connect(client); // before a file is read that may have no end
+    if (r < 0)
+        return fault_call(path, r);
     enum ctl_status status = load(&u, file);
     if (status == CTL_DONE) {
         progress_begin(&u.progress, "adding jobs", u.total, out->quiet);

@@ -64,21 +64,29 @@ static int set_send_timeout(int fd, long timeout_ms)
     return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv) < 0 ? -errno : 0;
 }
 
+static void drop_connection(struct client *client)
+{
+    if (client->fd >= 0)
+        close(client->fd);
+    client->fd = -1;
+}
+
 /* Connect, in the place of a connection that has ended if there was one. */
 static int make_connection(struct client *client)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-    if (client->fd >= 0)
-        close(client->fd);
+    drop_connection(client);
     client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int r = client->fd < 0 ? -errno : set_send_timeout(client->fd, client->timeout_ms);
-    if (r < 0)
-        return r;
+    if (client->fd < 0)
+        return -errno;
     memcpy(address.sun_path, client->path, sizeof address.sun_path);
-    if (connect(client->fd, (const struct sockaddr *)&address, sizeof address) == 0)
-        return 0;
-    return errno == EAGAIN ? -ETIMEDOUT : -errno;
+    int r = set_send_timeout(client->fd, client->timeout_ms);
+    if (r == 0 && connect(client->fd, (const struct sockaddr *)&address, sizeof address) < 0)
+        r = errno == EAGAIN ? -ETIMEDOUT : -errno;
+    if (r < 0)
+        drop_connection(client);
+    return r;
 }
 
 int client_open(const char *path, int timeout_ms, struct client **out)
@@ -93,11 +101,9 @@ int client_open(const char *path, int timeout_ms, struct client **out)
     *client = (struct client){.fd = -1, .timeout_ms = timeout_ms, .reader_fd = -1, .size = BUFFER_FIRST};
     memcpy(client->path, path, len + 1);
     client->buf = malloc(client->size);
-
-    int r = client->buf == NULL ? -ENOMEM : make_connection(client);
-    if (r < 0) {
+    if (client->buf == NULL) {
         client_close(client);
-        return r;
+        return -ENOMEM;
     }
     *out = client;
     return 0;
@@ -107,11 +113,15 @@ void client_close(struct client *client)
 {
     if (client == NULL)
         return;
-    if (client->fd >= 0)
-        close(client->fd);
+    drop_connection(client);
     free(client->call);
     free(client->buf);
     free(client);
+}
+
+int client_connect(struct client *client)
+{
+    return client->fd >= 0 ? 0 : make_connection(client);
 }
 
 void client_follow(struct client *client, int fd)
@@ -143,7 +153,9 @@ static int send_all(int fd, const char *bytes, size_t len)
 
 int client_send(struct client *client, const char *message, size_t len)
 {
-    return len > VARLINK_MESSAGE_MAX ? -EMSGSIZE : send_all(client->fd, message, len);
+    int r = len > VARLINK_MESSAGE_MAX ? -EMSGSIZE : client_connect(client);
+
+    return r < 0 ? r : send_all(client->fd, message, len);
 }
 
 static int64_t now_ms(void)

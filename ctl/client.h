@@ -20,12 +20,16 @@ struct client;
 int client_find_socket(const char *option, char *buf, size_t size);
 
 /*
- * Connect. timeout_ms bounds each wait for the daemon; 0: none. 0, -ENAMETOOLONG, -ENOMEM, or what socket(2) and
- * connect(2) say.
+ * Make one for the daemon at this path. The first call connects, if client_connect() has not: it is written by then,
+ * and the daemon has it together with the connection. timeout_ms bounds each wait for the daemon; 0: none.
+ * 0, -ENAMETOOLONG or -ENOMEM.
  */
 int client_open(const char *path, int timeout_ms, struct client **out);
 
 void client_close(struct client *client);
+
+/* Connect, unless it is connected. 0, -ETIMEDOUT, or what socket(2) and connect(2) say. */
+int client_connect(struct client *client);
 
 /*
  * From now on wait for the daemon without a bound, but no longer than somebody reads from the pipe behind `fd`:
@@ -42,7 +46,8 @@ void client_insist(struct client *client);
 
 /*
  * Call a method of io.twisty.Control; takes over `parameters`. 0, -EMSGSIZE: longer than the daemon takes,
- * -ETIMEDOUT, -ENOMEM or another errno. A daemon that hung up is found by client_receive(), after its last words.
+ * -ETIMEDOUT, -ENOMEM, another errno, or as client_connect(). A daemon that hung up is found by client_receive(), after
+ * its last words.
  */
 int client_call(struct client *client, const char *method, json_t *parameters, unsigned flags);
 

@@ -403,7 +403,7 @@ enum ctl_status commands_run(const struct invocation *inv)
     }
     int r = client_open(session.path, REPLY_TIMEOUT_MS, &session.client);
     if (r < 0)
-        return fault_open(session.path, r);
+        return fault_call(session.path, r);
     if (inv->verb->repeatable)
         client_insist(session.client);
     enum ctl_status status = inv->verb->run(&session);

@@ -12,6 +12,15 @@
 enum ctl_status fault_call(const char *path, int error)
 {
     switch (error) {
+    case -ENOENT:
+    case -ENOTDIR:
+    case -ECONNREFUSED:
+        say_error("no daemon listens on %s; start it with 'systemctl start twistyd' or 'twistyd'", path);
+        return CTL_NO_DAEMON;
+    case -EACCES:
+    case -EPERM:
+        say_error("permission denied on %s; join group 'twisty' or use sudo", path);
+        return CTL_NOT_PERMITTED;
     case -ECONNRESET:
         say_error("the daemon on %s hung up before its reply was complete; see its log, or try 'twistyd --check'",
                   path);
@@ -30,26 +39,6 @@ enum ctl_status fault_call(const char *path, int error)
         break;
     }
     return CTL_FAILED;
-}
-
-enum ctl_status fault_open(const char *path, int error)
-{
-    switch (error) {
-    case -ENOENT:
-    case -ENOTDIR:
-    case -ECONNREFUSED:
-        say_error("no daemon listens on %s; start it with 'systemctl start twistyd' or 'twistyd'", path);
-        return CTL_NO_DAEMON;
-    case -EACCES:
-    case -EPERM:
-        say_error("permission denied on %s; join group 'twisty' or use sudo", path);
-        return CTL_NOT_PERMITTED;
-    case -ETIMEDOUT:
-        return fault_call(path, error);
-    default:
-        say_error("cannot connect to %s: %s", path, strerror(-error));
-        return CTL_FAILED;
-    }
 }
 
 /* A member of an error's parameters as text. */

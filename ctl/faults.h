@@ -8,10 +8,7 @@
 #include "daemon/varlink.h"
 #include "invocation.h"
 
-/* Of client_open(). */
-enum ctl_status fault_open(const char *path, int error);
-
-/* Of client_call() and client_receive(). */
+/* Of client_connect(), client_call() and client_receive(). */
 enum ctl_status fault_call(const char *path, int error);
 
 /* An error that the daemon replied. */

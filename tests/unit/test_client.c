@@ -32,6 +32,7 @@ struct fixture {
 static void open_client(struct fixture *f, int timeout_ms)
 {
     assert_int_equal(client_open(f->path, timeout_ms, &f->client), 0);
+    assert_int_equal(client_connect(f->client), 0);
     f->peer_fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
     assert_true(f->peer_fd >= 0);
 }
@@ -302,7 +303,9 @@ static void a_full_backlog_times_out(void **state)
     int r;
 
     assert_int_equal(client_open(f->path, TIMEOUT_MS, &f->client), 0);
-    r = client_open(f->path, TIMEOUT_MS, &extra);
+    assert_int_equal(client_connect(f->client), 0);
+    assert_int_equal(client_open(f->path, TIMEOUT_MS, &extra), 0);
+    r = client_connect(extra);
     client_close(extra);
     assert_int_equal(r, -ETIMEDOUT);
 }
@@ -334,9 +337,28 @@ static void nobody_there_is_told(void **state)
     memset(path, 'x', sizeof path - 1);
     path[sizeof path - 1] = '\0';
     assert_int_equal(client_open(path, TIMEOUT_MS, &client), -ENAMETOOLONG);
-    assert_int_equal(client_open("/nowhere/at/all", TIMEOUT_MS, &client), -ENOENT);
+    assert_int_equal(client_open("/nowhere/at/all", TIMEOUT_MS, &client), 0);
+    assert_int_equal(client_call(client, "Status", NULL, 0), -ENOENT);
+    client_close(client);
     close(f->listen_fd);
-    assert_int_equal(client_open(f->path, TIMEOUT_MS, &client), -ECONNREFUSED);
+    assert_int_equal(client_open(f->path, TIMEOUT_MS, &f->client), 0);
+    assert_int_equal(client_call(f->client, "Status", NULL, 0), -ECONNREFUSED);
+    assert_int_equal(client_connect(f->client), -ECONNREFUSED); // not taken for connected
+}
+
+/* Who takes the connection finds the call in it. */
+static void a_call_comes_with_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    char got[256];
+
+    assert_int_equal(client_open(f->path, PATIENCE_MS, &f->client), 0);
+    assert_int_equal(fcntl(f->listen_fd, F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC), -1);
+    assert_int_equal(client_call(f->client, "Status", NULL, 0), 0);
+    f->peer_fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(f->peer_fd >= 0);
+    assert_true(recv(f->peer_fd, got, sizeof got, MSG_DONTWAIT) > 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -351,7 +373,7 @@ int main(void)
         TEST(nobody_else_asks_again),    TEST(after_a_byte_nobody_asks_again),
         TEST(nobody_comes_back),         TEST(a_call_that_is_too_long_is_not_sent),
         TEST(a_full_backlog_times_out),  TEST(a_closed_output_ends_the_stream),
-        TEST(nobody_there_is_told),
+        TEST(nobody_there_is_told),      TEST(a_call_comes_with_the_connection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
