@@ -18,7 +18,6 @@ JOBS ?= $(shell nproc)
 
 VERSION := 0.1.0
 PACKAGES := libevent_core libsystemd inih jansson sqlite3
-CTL_PACKAGES := inih jansson
 
 WARNINGS := -Wall -Wextra -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wformat=2 -Werror
 HARDENING := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
@@ -30,11 +29,11 @@ LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANITIZE)
 # Asked for when it is needed, and once: `make deps test` installs pkg-config first.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS = $(shell pkg-config --libs $(PACKAGES))
-CTL_LIBS = $(shell pkg-config --libs $(CTL_PACKAGES))
+CTL_LIBS = $(shell pkg-config --libs inih)
 
 # Everything but the two main.c is a library that the tests link.
 DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
-SHARED_SRC := $(patsubst %,daemon/%.c,quantity text siphash spec emit varlink chain action conf_mistakes conf_text \
+SHARED_SRC := $(patsubst %,daemon/%.c,quantity text siphash spec emit chain action conf_mistakes conf_text \
 	settings conf_after config conf_files)
 CTL_SRC := $(filter-out ctl/main.c,$(wildcard ctl/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)

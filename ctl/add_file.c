@@ -86,33 +86,12 @@ static enum ctl_status load(struct upload *u, const char *path)
     return r == 0 ? CTL_DONE : r == -EINVAL ? CTL_USAGE : CTL_FAILED;
 }
 
-static void emit_value(struct emit *e, enum spec_key key, const char *text)
-{
-    uint64_t count = 0;
-    bool flag = false;
-    const char *why;
-
-    switch (spec_keys[key].type) {
-    case SPEC_INTEGER:
-        count_parse(text, COUNT_MAX, &count, &why); // it has been checked
-        emit_int(e, spec_keys[key].json, (int64_t)count);
-        break;
-    case SPEC_BOOLEAN:
-        bool_parse(text, &flag, &why);
-        emit_bool(e, spec_keys[key].json, flag);
-        break;
-    case SPEC_STRING:
-        emit_text(e, spec_keys[key].json, text);
-        break;
-    }
-}
-
 static void emit_job(struct emit *e, const struct config_job *job)
 {
     emit_open(e, NULL, '{');
     for (unsigned key = 0; key < KEY_COUNT_ADDED; key++) // it comes back without being asked to resume
         if (job->values[key] != NULL)
-            emit_value(e, (enum spec_key)key, job->values[key]);
+            emit_spec(e, (enum spec_key)key, job->values[key]);
     emit_close(e, '}');
 }
 
@@ -124,9 +103,7 @@ static bool make_batch(struct upload *u)
     struct config_job job;
 
     emit_reset(e);
-    emit_open(e, NULL, '{');
-    emit_text(e, "method", TWISTY_INTERFACE ".Add");
-    emit_open(e, "parameters", '{');
+    client_begin_call(e, "Add", false);
     emit_bool(e, "brief", true);
     emit_bool(e, "ifAbsent", u->inv->value[OPTION_IF_ABSENT] != NULL);
     emit_bool(e, "replace", u->inv->value[OPTION_REPLACE] != NULL);
@@ -139,55 +116,57 @@ static bool make_batch(struct upload *u)
         batch->names[batch->n] = job.values[KEY_NAME];
         emit_job(e, &job);
     }
-    emit_bytes(e, "]}}", sizeof "]}}"); // and the NUL that ends a message
+    emit_close(e, ']');
     return batch->n > 0;
 }
 
 /* Which job of a batch an error is about; the first when it does not say. */
-static size_t refused_job(const struct batch *batch, const json_t *p)
+static size_t refused_job(const struct batch *batch, struct skim_value p)
 {
-    const char *name = text_of(p, "name");
     int64_t index = number_or_zero(p, "index");
 
-    for (size_t i = 0; name != NULL && i < batch->n; i++)
-        if (strcmp(name, batch->names[i]) == 0)
+    for (size_t i = 0; i < batch->n; i++)
+        if (has_word(p, "name", batch->names[i]))
             return i;
     return index > 0 && (size_t)index < batch->n ? (size_t)index : 0;
 }
 
 /* Why it was refused, in few words. */
-static void explain(const struct varlink_reply *reply, char *buf, size_t size)
+static void explain(const struct skim_reply *reply, char *buf, size_t size)
 {
-    const json_t *p = reply->parameters;
-    const char *reason = text_of(p, "reason"), *field = text_of(p, "field"), *limit = text_of(p, "limit");
+    struct skim_value p = reply->parameters;
+    char field[64], limit[64], reason[256];
+    bool has_reason = text_of(p, "reason", reason, sizeof reason) != NULL;
 
-    if (strcmp(reply->error, TWISTY_INTERFACE ".JobExists") == 0)
+    if (skim_is_text(reply->error, TWISTY_INTERFACE ".JobExists"))
         snprintf(buf, size, "is there already; use --replace or --if-absent");
-    else if (field != NULL && reason != NULL)
+    else if (has_reason && text_of(p, "field", field, sizeof field) != NULL)
         snprintf(buf, size, "%s: %s", field, reason);
-    else if (limit != NULL)
+    else if (text_of(p, "limit", limit, sizeof limit) != NULL)
         snprintf(buf, size, "%s: at most %lld", limit, (long long)number_or_zero(p, "value"));
+    else if (has_reason)
+        snprintf(buf, size, "%s", reason);
     else
-        snprintf(buf, size, "%s", reason != NULL ? reason : reply->error);
+        skim_text(reply->error, buf, size);
 }
 
 /* `why` is kept for the one line at the end, which has the numbers. */
-static enum ctl_status refuse(const struct upload *u, const struct batch *batch, const struct varlink_reply *reply,
+static enum ctl_status refuse(const struct upload *u, const struct batch *batch, const struct skim_reply *reply,
                               char *why, size_t size)
 {
     size_t i = refused_job(batch, reply->parameters);
-    char reason[256];
+    char reason[384] = "";
 
     explain(reply, reason, sizeof reason);
     snprintf(why, size, "%s:%u: job:%s: %s", u->file, batch->lines[i], batch->names[i], reason);
-    return strcmp(reply->error, TWISTY_INTERFACE ".NotPermitted") == 0 ? CTL_NOT_PERMITTED : CTL_FAILED;
+    return skim_is_text(reply->error, TWISTY_INTERFACE ".NotPermitted") ? CTL_NOT_PERMITTED : CTL_FAILED;
 }
 
 static enum ctl_status receive(struct upload *u, char *why, size_t size)
 {
     const struct batch *batch = &u->batches[u->answered++ % WINDOW];
     enum ctl_status status = CTL_DONE;
-    struct varlink_reply reply;
+    struct skim_reply reply;
 
     int r = client_receive(u->client, &reply);
     if (r < 0) {
@@ -195,20 +174,19 @@ static enum ctl_status receive(struct upload *u, char *why, size_t size)
         u->answered = u->sent; // there are no more replies
         return fault_call(u->path, r);
     }
-    if (reply.error == NULL) {
+    if (reply.error.text == NULL) {
         u->added += (size_t)number_or_zero(reply.parameters, "added");
         u->done += batch->n;
         progress_update(&u->progress, u->done);
     } else if (why[0] == '\0') {
         status = refuse(u, batch, &reply, why, size);
     }
-    varlink_reply_clear(&reply);
     return status;
 }
 
 static enum ctl_status send_batch(struct upload *u)
 {
-    int r = u->message.failed ? -ENOMEM : client_send(u->client, u->message.text, u->message.len);
+    int r = client_send(u->client, &u->message);
 
     u->sent += r == 0;
     return r == 0 ? CTL_DONE : fault_call(u->path, r);

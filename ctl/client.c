@@ -25,8 +25,7 @@ struct client {
     int timeout_ms;
     int reader_fd; // see client_follow(); -1: none
     bool insists;
-    char *call;        // owned; the last one, to be sent again
-    size_t call_len;   // its NUL included
+    struct emit call;  // the last one, to be sent again
     unsigned repeats;  // that are left; none once a byte was received
     int64_t repeat_by; // ms of CLOCK_MONOTONIC
     char *buf;         // owned; [start, end) is received, and has no NUL before `scanned`
@@ -114,7 +113,7 @@ void client_close(struct client *client)
     if (client == NULL)
         return;
     drop_connection(client);
-    free(client->call);
+    emit_free(&client->call);
     free(client->buf);
     free(client);
 }
@@ -151,13 +150,6 @@ static int send_all(int fd, const char *bytes, size_t len)
     return 0;
 }
 
-int client_send(struct client *client, const char *message, size_t len)
-{
-    int r = len > VARLINK_MESSAGE_MAX ? -EMSGSIZE : client_connect(client);
-
-    return r < 0 ? r : send_all(client->fd, message, len);
-}
-
 static int64_t now_ms(void)
 {
     struct timespec ts;
@@ -166,27 +158,37 @@ static int64_t now_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Takes over the text of a call. */
-static void keep_call(struct client *client, char *text, size_t len)
-{
-    free(client->call);
-    client->call = text;
-    client->call_len = len;
-    client->repeats = client->insists ? REPEATS_MAX : 0;
-    client->repeat_by = now_ms() + REPEATS_SPAN_MS;
-}
-
-int client_call(struct client *client, const char *method, json_t *parameters, unsigned flags)
+void client_begin_call(struct emit *e, const char *method, bool more)
 {
     char name[64];
-    size_t len = 0;
 
     snprintf(name, sizeof name, TWISTY_INTERFACE ".%s", method);
-    char *text = varlink_encode_call(name, parameters, flags, &len);
-    if (text == NULL)
+    emit_open(e, NULL, '{');
+    emit_text(e, "method", name);
+    if (more)
+        emit_bool(e, "more", true);
+    emit_open(e, "parameters", '{');
+}
+
+int client_send(struct client *client, struct emit *call)
+{
+    emit_bytes(call, "}}", sizeof "}}"); // and the NUL that ends a message
+    if (call->failed)
         return -ENOMEM;
-    keep_call(client, text, len);
-    return client_send(client, text, len);
+    int r = call->len > VARLINK_MESSAGE_MAX ? -EMSGSIZE : client_connect(client);
+    return r < 0 ? r : send_all(client->fd, call->text, call->len);
+}
+
+int client_call(struct client *client, struct emit *call)
+{
+    int r = client_send(client, call);
+
+    emit_free(&client->call);
+    client->call = *call;
+    *call = (struct emit){0};
+    client->repeats = client->insists ? REPEATS_MAX : 0;
+    client->repeat_by = now_ms() + REPEATS_SPAN_MS;
+    return r;
 }
 
 static int wait_readable(const struct client *client)
@@ -252,7 +254,7 @@ static int call_again(struct client *client)
         return -ECONNRESET;
     client->repeats--;
     int r = make_connection(client);
-    return r < 0 ? -ECONNRESET : send_all(client->fd, client->call, client->call_len);
+    return r < 0 ? -ECONNRESET : send_all(client->fd, client->call.text, client->call.len);
 }
 
 int client_receive_text(struct client *client, const char **text, size_t *len)
@@ -273,13 +275,13 @@ int client_receive_text(struct client *client, const char **text, size_t *len)
     return 0;
 }
 
-int client_receive(struct client *client, struct varlink_reply *out)
+int client_receive(struct client *client, struct skim_reply *out)
 {
-    const char *text, *why;
+    const char *text;
     size_t len;
 
     int r = client_receive_text(client, &text, &len);
-    if (r == 0)
-        r = varlink_parse_reply(text, len, out, &why);
-    return r == -EINVAL ? -EBADMSG : r;
+    if (r == 0 && !skim_reply(text, len, out))
+        r = -EBADMSG;
+    return r;
 }

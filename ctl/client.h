@@ -5,6 +5,7 @@
 #define TWISTYCTL_CLIENT_H
 
 #include "daemon/varlink.h"
+#include "skim.h"
 
 #include <sys/un.h>
 
@@ -44,23 +45,26 @@ void client_follow(struct client *client, int fd);
  */
 void client_insist(struct client *client);
 
-/*
- * Call a method of io.twisty.Control; takes over `parameters`. 0, -EMSGSIZE: longer than the daemon takes,
- * -ETIMEDOUT, -ENOMEM, another errno, or as client_connect(). A daemon that hung up is found by client_receive(), after
- * its last words.
- */
-int client_call(struct client *client, const char *method, json_t *parameters, unsigned flags);
-
-/* Send a call that is ready, its NUL included. As client_call(). */
-int client_send(struct client *client, const char *message, size_t len);
+/* Begin a call of a method of io.twisty.Control in an empty buffer: what is emitted next are its parameters. */
+void client_begin_call(struct emit *e, const char *method, bool more);
 
 /*
- * The next reply; varlink_reply_clear() it. 0, -ECONNRESET: the daemon hung up, -ETIMEDOUT, -EBADMSG: not a reply,
- * -EMSGSIZE, -ENOMEM or another errno.
+ * End the call and send it; takes over the buffer's text. 0, -EMSGSIZE: longer than the daemon takes, -ETIMEDOUT,
+ * -ENOMEM, another errno, or as client_connect(). A daemon that hung up is found by client_receive(), after its last
+ * words.
  */
-int client_receive(struct client *client, struct varlink_reply *out);
+int client_call(struct client *client, struct emit *call);
 
-/* The same as text, which its NUL ends; it is valid until the next one is received. Never -EBADMSG. */
+/* The same, but the text stays the caller's, and is not sent again. */
+int client_send(struct client *client, struct emit *call);
+
+/*
+ * The next reply; it is valid until the next one is received. 0, -ECONNRESET: the daemon hung up, -ETIMEDOUT, -EBADMSG:
+ * not a reply, -EMSGSIZE, -ENOMEM or another errno.
+ */
+int client_receive(struct client *client, struct skim_reply *out);
+
+/* The same as text, which its NUL ends. Never -EBADMSG. */
 int client_receive_text(struct client *client, const char **text, size_t *len);
 
 #endif

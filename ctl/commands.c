@@ -2,7 +2,9 @@
 
 #include "add_file.h"
 #include "client.h"
+#include "daemon/text.h"
 #include "faults.h"
+#include "fields.h"
 #include "output.h"
 #include "say.h"
 #include "skim.h"
@@ -19,6 +21,7 @@ struct session {
     const struct invocation *inv;
     struct client *client;
     struct output out;
+    struct emit call; // the one that is being written
     char path[CLIENT_PATH_MAX];
 };
 
@@ -41,158 +44,106 @@ static enum ctl_status flush_output(bool *reader_gone)
     return r == 0 || *reader_gone ? CTL_DONE : CTL_FAILED;
 }
 
-/* Add "key": [operands] where there are any. The object may be NULL: there was no memory, and so it stays. */
-static json_t *with_operands(json_t *parameters, const char *key, const char *const *operands, size_t n)
+static void emit_words(struct emit *e, const char *key, const char *const *words, size_t n)
 {
-    json_t *array = json_array();
-
+    emit_open(e, key, '[');
     for (size_t i = 0; i < n; i++)
-        if (json_array_append_new(array, json_string(operands[i])) < 0) {
-            json_decref(array);
-            array = NULL;
-        }
-    if (json_object_set_new(parameters, key, array) == 0)
-        return parameters;
-    json_decref(parameters);
-    return NULL;
+        emit_text_value(e, words[i]);
+    emit_close(e, ']');
 }
 
-static json_t *with_value(json_t *parameters, const char *key, json_t *value)
+static void emit_flag(struct emit *e, const char *key, bool set)
 {
-    if (json_object_set_new(parameters, key, value) == 0)
-        return parameters;
-    json_decref(parameters);
-    return NULL;
+    if (set)
+        emit_bool(e, key, true);
 }
 
-static json_t *with_flag(json_t *parameters, const char *key, bool set)
+static struct emit *begin_call(struct session *session, const char *method, bool more)
 {
-    return set ? with_value(parameters, key, json_true()) : parameters;
+    client_begin_call(&session->call, method, more);
+    return &session->call;
 }
 
-static json_t *match_parameter(const struct session *session)
+/* Begin one that names jobs. */
+static struct emit *begin_match(struct session *session, const char *method, bool more)
 {
-    const struct invocation *inv = session->inv;
-    json_t *parameters = json_object();
+    struct emit *e = begin_call(session, method, more);
 
-    return inv->n_operands > 0 ? with_operands(parameters, "match", inv->operands, inv->n_operands) : parameters;
+    if (session->inv->n_operands > 0)
+        emit_words(e, "match", session->inv->operands, session->inv->n_operands);
+    return e;
 }
 
-/*
- * Call a method. An operand that is not UTF-8 cannot be told in JSON, and no job has such a name; that is the one way
- * besides a lack of memory to have no parameters.
- */
-static enum ctl_status start_call(struct session *session, const char *method, json_t *parameters, unsigned flags)
+static enum ctl_status send_call(struct session *session)
 {
-    if (parameters == NULL) {
-        say_error("an argument is not UTF-8 text, or there is no memory");
-        return CTL_FAILED;
-    }
-    int r = client_call(session->client, method, parameters, flags);
+    int r = client_call(session->client, &session->call);
     return r < 0 ? fault_call(session->path, r) : CTL_DONE;
 }
 
-/* An error that was replied, which is told and cleared. */
-static enum ctl_status take_error(struct varlink_reply *reply)
+/* On CTL_DONE the reply is a result. */
+static enum ctl_status next_reply(struct session *session, struct skim_reply *reply)
 {
-    enum ctl_status status = fault_reply(reply);
-
-    varlink_reply_clear(reply);
-    return status;
-}
-
-/*
- * On CTL_DONE the reply is a result, and the caller clears it. It is empty when nobody reads our output any
- * more.
- */
-static enum ctl_status next_reply(struct session *session, struct varlink_reply *reply)
-{
-    *reply = (struct varlink_reply){0};
     int r = client_receive(session->client, reply);
     if (r < 0)
-        return r == -EPIPE ? CTL_DONE : fault_call(session->path, r);
-    return reply->error == NULL ? CTL_DONE : take_error(reply);
+        return fault_call(session->path, r);
+    return reply->error.text == NULL ? CTL_DONE : fault_reply(reply);
 }
 
-/* A call with one reply. */
-static enum ctl_status call(struct session *session, const char *method, json_t *parameters,
-                            struct varlink_reply *reply)
+/* Send a call that has one reply. */
+static enum ctl_status call(struct session *session, struct skim_reply *reply)
 {
-    enum ctl_status status = start_call(session, method, parameters, 0);
+    enum ctl_status status = send_call(session);
     return status == CTL_DONE ? next_reply(session, reply) : status;
 }
 
-static json_t *reply_member(const struct varlink_reply *reply, const char *key)
+/* What is this, if it is no slice of jobs? */
+static enum ctl_status say_no_slice(const struct session *session, const char *text, size_t len)
 {
-    return json_object_get(reply->parameters, key);
+    struct skim_reply reply;
+
+    if (skim_reply(text, len, &reply) && reply.error.text != NULL)
+        return fault_reply(&reply);
+    return say_bad_reply(session);
 }
 
-static json_t *spec_value(enum spec_key key, const char *text)
+static enum ctl_status next_slice(struct session *session, struct skim_slice *slice)
 {
-    uint64_t count = 0;
-    bool flag = false;
-    const char *why;
+    const char *text;
+    size_t len;
 
-    switch (spec_keys[key].type) {
-    case SPEC_INTEGER:
-        return count_parse(text, COUNT_MAX, &count, &why) == 0 ? json_integer((json_int_t)count) : NULL;
-    case SPEC_BOOLEAN:
-        return bool_parse(text, &flag, &why) == 0 ? json_boolean(flag) : NULL;
-    case SPEC_STRING:
-        break;
-    }
-    return json_string(text);
-}
-
-static json_t *job_spec(const struct invocation *inv)
-{
-    json_t *spec = json_object();
-
-    for (unsigned key = 0; key < KEY_COUNT_OF_KEYS; key++) {
-        const char *text = inv->value[OPTION_SPEC + key];
-        if (text != NULL)
-            spec = with_value(spec, spec_keys[key].json, spec_value((enum spec_key)key, text));
-    }
-    return spec;
-}
-
-/* A call whose one reply is a member of this type, to be printed. */
-static enum ctl_status call_and_print(struct session *session, const char *method, json_t *parameters, const char *key,
-                                      json_type type, void (*print)(struct output *out, const json_t *value))
-{
-    struct varlink_reply reply;
-
-    enum ctl_status status = call(session, method, parameters, &reply);
-    if (status != CTL_DONE)
-        return status;
-    const json_t *value = reply_member(&reply, key);
-    if (value != NULL && json_typeof(value) == type)
-        print(&session->out, value);
-    else
-        status = say_bad_reply(session);
-    varlink_reply_clear(&reply);
-    return status;
+    *slice = (struct skim_slice){0};
+    int r = client_receive_text(session->client, &text, &len);
+    if (r < 0)
+        return fault_call(session->path, r);
+    return skim_slice(text, len, "jobs", slice) ? CTL_DONE : say_no_slice(session, text, len);
 }
 
 enum ctl_status command_add(struct session *session)
 {
-    json_t *jobs;
+    const struct invocation *inv = session->inv;
+    struct skim_slice slice;
 
     if (given(session, OPTION_FILE))
-        return add_file(session->inv, session->client, session->path, &session->out);
-    jobs = json_array();
-    if (json_array_append_new(jobs, job_spec(session->inv)) < 0) {
-        json_decref(jobs);
-        jobs = NULL;
-    }
-    json_t *parameters = with_value(json_object(), "jobs", jobs);
-    parameters = with_flag(parameters, "ifAbsent", given(session, OPTION_IF_ABSENT));
-    parameters = with_flag(parameters, "replace", given(session, OPTION_REPLACE));
-    parameters = with_flag(parameters, "reset", given(session, OPTION_RESET_OR_ADD));
-    return call_and_print(session, "Add", parameters, "jobs", JSON_ARRAY, session->out.ops->added);
+        return add_file(inv, session->client, session->path, &session->out);
+    struct emit *e = begin_call(session, "Add", false);
+    emit_open(e, "jobs", '[');
+    emit_open_value(e, '{');
+    for (unsigned key = 0; key < KEY_COUNT_OF_KEYS; key++)
+        if (inv->value[OPTION_SPEC + key] != NULL)
+            emit_spec(e, (enum spec_key)key, inv->value[OPTION_SPEC + key]);
+    emit_bytes(e, "}]", 2);
+    emit_flag(e, "ifAbsent", given(session, OPTION_IF_ABSENT));
+    emit_flag(e, "replace", given(session, OPTION_REPLACE));
+    emit_flag(e, "reset", given(session, OPTION_RESET_OR_ADD));
+    enum ctl_status status = send_call(session);
+    if (status == CTL_DONE)
+        status = next_slice(session, &slice);
+    if (status == CTL_DONE)
+        session->out.ops->added(&session->out, slice.values);
+    return status;
 }
 
-static json_t *with_states(json_t *parameters, unsigned states)
+static void emit_states(struct emit *e, unsigned states)
 {
     const char *words[STATE_WORDS];
     size_t n = 0;
@@ -200,33 +151,8 @@ static json_t *with_states(json_t *parameters, unsigned states)
     for (size_t i = 0; i < STATE_WORDS; i++)
         if ((states >> i & 1) != 0)
             words[n++] = state_words[i];
-    return n > 0 ? with_operands(parameters, "states", words, n) : parameters;
-}
-
-/* What is this, if it is no slice of jobs? */
-static enum ctl_status say_no_slice(const struct session *session, const char *text, size_t len)
-{
-    struct varlink_reply reply;
-    const char *why;
-
-    int r = varlink_parse_reply(text, len, &reply, &why);
-    if (r == 0 && reply.error != NULL)
-        return take_error(&reply);
-    if (r == 0)
-        varlink_reply_clear(&reply);
-    return say_bad_reply(session);
-}
-
-/* The next slice of jobs, valid until the next one. */
-static enum ctl_status next_slice(struct session *session, struct skim_slice *slice)
-{
-    const char *text;
-    size_t len;
-
-    int r = client_receive_text(session->client, &text, &len);
-    if (r < 0)
-        return fault_call(session->path, r);
-    return skim_slice(text, len, "\"jobs\"", slice) ? CTL_DONE : say_no_slice(session, text, len);
+    if (n > 0)
+        emit_words(e, "states", words, n);
 }
 
 /* Prints the slices as they come. *more is false after the last. */
@@ -248,11 +174,12 @@ static enum ctl_status list_slice(struct session *session, bool *more)
 enum ctl_status command_list(struct session *session)
 {
     bool more = true;
-    json_t *parameters = with_states(match_parameter(session), session->inv->states);
+    struct emit *e = begin_match(session, "List", true);
 
+    emit_states(e, session->inv->states);
     // A state that was asked for by name is wanted even if it is an ended one.
-    parameters = with_flag(parameters, "all", given(session, OPTION_ALL) || session->inv->states != 0);
-    enum ctl_status status = start_call(session, "List", parameters, VARLINK_MORE);
+    emit_flag(e, "all", given(session, OPTION_ALL) || session->inv->states != 0);
+    enum ctl_status status = send_call(session);
     while (status == CTL_DONE && more)
         status = list_slice(session, &more);
     return status;
@@ -260,40 +187,40 @@ enum ctl_status command_list(struct session *session)
 
 enum ctl_status command_show(struct session *session)
 {
-    struct varlink_reply reply;
-    const char *name = session->inv->operands[0];
+    struct skim_slice slice;
+    struct skim_value job;
 
-    enum ctl_status status = call(session, "List", with_flag(match_parameter(session), "all", true), &reply);
+    emit_bool(begin_match(session, "List", false), "all", true);
+    enum ctl_status status = send_call(session);
+    if (status == CTL_DONE)
+        status = next_slice(session, &slice);
     if (status != CTL_DONE)
         return status;
-    const json_t *job = json_array_get(reply_member(&reply, "jobs"), 0);
-    if (job != NULL) {
-        session->out.ops->job(&session->out, job);
-    } else {
-        say_error("no job matches '%s'; see 'twistyctl list --all'", name);
-        status = CTL_NO_JOB;
+    struct skim s = skim_array(slice.values);
+    if (!skim_next(&s, &job)) {
+        say_error("no job matches '%s'; see 'twistyctl list --all'", session->inv->operands[0]);
+        return CTL_NO_JOB;
     }
-    varlink_reply_clear(&reply);
-    return status;
+    session->out.ops->job(&session->out, job);
+    return CTL_DONE;
 }
 
 /*
  * All slices are read, also when the reader of our output has gone or the disk is full: whether the daemon did it all
  * is for the exit status to say.
  */
-static enum ctl_status steer(struct session *session, json_t *parameters, bool removed)
+static enum ctl_status steer(struct session *session, bool removed)
 {
     enum ctl_status written = CTL_DONE;
-    bool more = true, reader_gone = false;
+    bool reader_gone = false;
+    struct skim_slice slice = {.continues = true};
 
     signal(SIGPIPE, SIG_IGN);
-    enum ctl_status status = start_call(session, session->inv->verb->method, parameters, VARLINK_MORE);
-    while (status == CTL_DONE && more) {
-        struct skim_slice slice;
+    enum ctl_status status = send_call(session);
+    while (status == CTL_DONE && slice.continues) {
         status = next_slice(session, &slice);
-        more = status == CTL_DONE && slice.continues;
         if (status == CTL_DONE && written == CTL_DONE && !reader_gone) {
-            session->out.ops->steered(&session->out, slice.values, removed, !more);
+            session->out.ops->steered(&session->out, slice.values, removed, !slice.continues);
             written = flush_output(&reader_gone);
         }
     }
@@ -302,46 +229,54 @@ static enum ctl_status steer(struct session *session, json_t *parameters, bool r
 
 enum ctl_status command_steer(struct session *session)
 {
-    return steer(session, match_parameter(session), false);
+    begin_match(session, session->inv->verb->method, true);
+    return steer(session, false);
 }
 
 enum ctl_status command_remove(struct session *session)
 {
     static const char *const all[] = {"*"};
-    json_t *parameters = match_parameter(session);
+    struct emit *e = begin_match(session, session->inv->verb->method, true);
 
     if (session->inv->n_operands == 0)
-        parameters = with_operands(parameters, "match", all, 1);
-    return steer(session, with_flag(parameters, "ended", given(session, OPTION_ENDED)), true);
+        emit_words(e, "match", all, 1);
+    emit_flag(e, "ended", given(session, OPTION_ENDED));
+    return steer(session, true);
 }
 
 enum ctl_status command_status(struct session *session)
 {
-    json_t *parameters = with_flag(json_object(), "loop", given(session, OPTION_LOOP));
+    struct skim_reply reply;
 
-    return call_and_print(session, "Status", parameters, "status", JSON_OBJECT, session->out.ops->status);
+    emit_flag(begin_call(session, "Status", false), "loop", given(session, OPTION_LOOP));
+    enum ctl_status status = call(session, &reply);
+    if (status != CTL_DONE)
+        return status;
+    struct skim_value value = skim_member(reply.parameters, "status");
+    if (!skim_is(value, '{'))
+        return say_bad_reply(session);
+    session->out.ops->status(&session->out, value);
+    return CTL_DONE;
 }
 
 /* Prints the next event. *more is false after the last. */
 static enum ctl_status watch_event(struct session *session, bool *more)
 {
-    struct varlink_reply reply;
+    struct skim_reply reply;
     bool reader_gone = false;
 
     *more = false;
-    enum ctl_status status = next_reply(session, &reply);
-    if (status != CTL_DONE || reply.root == NULL)
-        return status;
-    const json_t *event = reply_member(&reply, "event");
-    const char *word = json_string_value(json_object_get(event, "event"));
-    if (word != NULL) {
-        session->out.ops->event(&session->out, event);
-        status = flush_output(&reader_gone);
-        *more = status == CTL_DONE && !reader_gone && reply.continues && strcmp(word, "exit") != 0;
-    } else {
-        status = say_bad_reply(session);
-    }
-    varlink_reply_clear(&reply);
+    int r = client_receive(session->client, &reply);
+    if (r < 0) // nobody reads our output any more, or it is a failure
+        return r == -EPIPE ? CTL_DONE : fault_call(session->path, r);
+    if (reply.error.text != NULL)
+        return fault_reply(&reply);
+    struct skim_value event = skim_member(reply.parameters, "event");
+    if (!has_text(event, "event"))
+        return say_bad_reply(session);
+    session->out.ops->event(&session->out, event);
+    enum ctl_status status = flush_output(&reader_gone);
+    *more = status == CTL_DONE && !reader_gone && reply.continues && !has_word(event, "event", "exit");
     return status;
 }
 
@@ -349,44 +284,70 @@ enum ctl_status command_watch(struct session *session)
 {
     bool more = true;
 
-    enum ctl_status status = start_call(session, "Watch", match_parameter(session), VARLINK_MORE);
+    begin_match(session, "Watch", true);
+    enum ctl_status status = send_call(session);
     client_follow(session->client, STDOUT_FILENO);
     while (status == CTL_DONE && more)
         status = watch_event(session, &more);
     return status;
 }
 
+/* What was read, but takes effect only later. */
+static void say_restart_needed(struct skim_value settings)
+{
+    struct skim s = skim_array(settings);
+    struct skim_value setting;
+    char name[64];
+
+    while (skim_next(&s, &setting))
+        say_error("%s has changed and takes effect when twistyd is started again",
+                  skim_text(setting, name, sizeof name) != NULL ? name : "?");
+}
+
 enum ctl_status command_reload(struct session *session)
 {
-    struct varlink_reply reply;
-    size_t i;
-    json_t *setting;
+    struct skim_reply reply;
 
-    enum ctl_status status = call(session, "Reload", json_object(), &reply);
+    begin_call(session, "Reload", false);
+    enum ctl_status status = call(session, &reply);
     if (status != CTL_DONE)
         return status;
-    if (reply.parameters != NULL)
-        session->out.ops->reloaded(&session->out, reply.parameters);
-    else
-        status = say_bad_reply(session);
-    json_array_foreach (reply_member(&reply, "restartNeeded"), i, setting) {
-        say_error("%s has changed and takes effect when twistyd is started again",
-                  json_string_value(setting) != NULL ? json_string_value(setting) : "?");
-    }
-    varlink_reply_clear(&reply);
-    return status;
+    if (reply.parameters.text == NULL)
+        return say_bad_reply(session);
+    session->out.ops->reloaded(&session->out, reply.parameters);
+    say_restart_needed(skim_member(reply.parameters, "restartNeeded"));
+    return CTL_DONE;
 }
 
 enum ctl_status command_shutdown(struct session *session)
 {
-    struct varlink_reply reply;
+    struct skim_reply reply;
 
-    enum ctl_status status = call(session, "Shutdown", json_object(), &reply);
-    if (status != CTL_DONE)
-        return status;
-    session->out.ops->done(&session->out);
-    varlink_reply_clear(&reply);
-    return CTL_DONE;
+    begin_call(session, "Shutdown", false);
+    enum ctl_status status = call(session, &reply);
+    if (status == CTL_DONE)
+        session->out.ops->done(&session->out);
+    return status;
+}
+
+static bool is_utf8(const char *text)
+{
+    for (size_t n; *text != '\0'; text += n)
+        if ((n = utf8_length(text)) == 0)
+            return false;
+    return true;
+}
+
+/* An argument that is not UTF-8 cannot be told in JSON, and no job has such a name. */
+static bool arguments_are_text(const struct invocation *inv)
+{
+    for (size_t i = 0; i < inv->n_operands; i++)
+        if (!is_utf8(inv->operands[i]))
+            return false;
+    for (unsigned id = OPTION_SPEC; id < OPTION_COUNT; id++)
+        if (inv->value[id] != NULL && !is_utf8(inv->value[id]))
+            return false;
+    return true;
 }
 
 enum ctl_status commands_run(const struct invocation *inv)
@@ -401,6 +362,10 @@ enum ctl_status commands_run(const struct invocation *inv)
                   CLIENT_PATH_MAX - 1);
         return CTL_USAGE;
     }
+    if (!arguments_are_text(inv)) {
+        say_error("an argument is not UTF-8 text");
+        return CTL_FAILED;
+    }
     int r = client_open(session.path, REPLY_TIMEOUT_MS, &session.client);
     if (r < 0)
         return fault_call(session.path, r);
@@ -408,5 +373,6 @@ enum ctl_status commands_run(const struct invocation *inv)
         client_insist(session.client);
     enum ctl_status status = inv->verb->run(&session);
     client_close(session.client);
+    emit_free(&session.call);
     return status != CTL_DONE ? status : flush_output(&reader_gone);
 }

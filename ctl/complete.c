@@ -2,6 +2,7 @@
 
 #include "client.h"
 #include "daemon/text.h"
+#include "fields.h"
 #include "verbs.h"
 
 #include <stdio.h>
@@ -63,26 +64,37 @@ static void offer_options(const char *prefix, uint64_t which)
     }
 }
 
-/* The call that finds jobs whose names begin with `prefix`. */
-static json_t *list_parameters(const char *prefix, enum word_class words)
+/* Call for the jobs whose names begin with `prefix`. */
+static int call_list(struct client *client, const char *prefix, enum word_class words)
 {
     char pattern[NAME_LEN_MAX + 2];
+    struct emit call = {0};
 
-    if (prefix[0] != '\0' && !name_valid(prefix))
-        return NULL;
     snprintf(pattern, sizeof pattern, "%s*", prefix);
-    if (words == WORD_PAUSED_JOB)
-        return json_pack("{s:[s], s:[s]}", "match", pattern, "states", "paused");
-    return json_pack("{s:[s], s:b}", "match", pattern, "all", words == WORD_ANY_JOB);
+    client_begin_call(&call, "List", true);
+    emit_open(&call, "match", '[');
+    emit_text_value(&call, pattern);
+    emit_close(&call, ']');
+    if (words == WORD_PAUSED_JOB) {
+        emit_open(&call, "states", '[');
+        emit_text_value(&call, "paused");
+        emit_close(&call, ']');
+    } else {
+        emit_bool(&call, "all", words == WORD_ANY_JOB);
+    }
+    int r = client_call(client, &call);
+    emit_free(&call);
+    return r;
 }
 
-static void offer_slice(const char *prefix, const json_t *jobs, size_t *told)
+static void offer_slice(const char *prefix, struct skim_value jobs, size_t *told)
 {
-    size_t i;
-    json_t *job;
+    struct skim s = skim_array(jobs);
+    struct skim_value job;
+    char buf[NAME_LEN_MAX + 2];
 
-    json_array_foreach (jobs, i, job) {
-        const char *name = json_string_value(json_object_get(job, "name"));
+    while (skim_next(&s, &job)) {
+        const char *name = text_of(job, "name", buf, sizeof buf);
         if (name == NULL || !name_valid(name))
             continue;
         if (++*told > NAMES_MAX)
@@ -96,19 +108,17 @@ static void offer_jobs(const char *socket_option, const char *prefix, enum word_
 {
     char path[CLIENT_PATH_MAX];
     struct client *client;
-    struct varlink_reply reply;
+    struct skim_reply reply;
     size_t told = 0;
-    bool more = true;
 
+    if (prefix[0] != '\0' && !name_valid(prefix))
+        return;
     if (client_find_socket(socket_option, path, sizeof path) < 0 || client_open(path, TIMEOUT_MS, &client) < 0)
         return;
-    json_t *parameters = list_parameters(prefix, words);
-    if (parameters == NULL || client_call(client, "List", parameters, VARLINK_MORE) < 0)
-        more = false;
+    bool more = call_list(client, prefix, words) == 0;
     while (more && told <= NAMES_MAX && client_receive(client, &reply) == 0) {
-        offer_slice(prefix, json_object_get(reply.parameters, "jobs"), &told);
+        offer_slice(prefix, skim_member(reply.parameters, "jobs"), &told);
         more = reply.continues;
-        varlink_reply_clear(&reply);
     }
     client_close(client);
 }

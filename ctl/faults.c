@@ -2,12 +2,16 @@
 
 #include "daemon/spec.h"
 #include "daemon/text.h"
+#include "daemon/varlink.h"
+#include "fields.h"
 #include "say.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* What is longer than this, a line of say_error() would not have room for. */
+#define WORDS_MAX 1024
 
 enum ctl_status fault_call(const char *path, int error)
 {
@@ -41,50 +45,55 @@ enum ctl_status fault_call(const char *path, int error)
     return CTL_FAILED;
 }
 
-/* A member of an error's parameters as text. */
-static const char *member(const json_t *parameters, const char *key)
+/* A member of an error's parameters as text; "?" when it is absent. */
+static const char *member(struct skim_value parameters, const char *key, char buf[WORDS_MAX])
 {
-    const char *text = json_string_value(json_object_get(parameters, key));
-    return text != NULL ? text : "?";
+    if (text_of(parameters, key, buf, WORDS_MAX) == NULL)
+        memcpy(buf, "?", sizeof "?");
+    return buf;
 }
 
-static void say_no_such_job(const json_t *p)
+static void say_no_such_job(struct skim_value p)
 {
-    const char *match = member(p, "match");
-    const char *nearest = json_string_value(json_object_get(p, "nearest"));
+    char match[WORDS_MAX], nearest[WORDS_MAX];
 
-    if (nearest != NULL)
-        say_error("no job matches '%s'; did you mean '%s'?", match, nearest);
+    if (text_of(p, "nearest", nearest, sizeof nearest) != NULL)
+        say_error("no job matches '%s'; did you mean '%s'?", member(p, "match", match), nearest);
     else
-        say_error("no job matches '%s'; see 'twistyctl list --all'", match);
+        say_error("no job matches '%s'; see 'twistyctl list --all'", member(p, "match", match));
 }
 
-static void say_job_ended(const json_t *p)
+static void say_job_ended(struct skim_value p)
 {
-    const char *name = member(p, "name");
-    say_error("job '%s' is %s already; 'twistyctl reset %s' starts it again", name, member(p, "state"), name);
+    char name[WORDS_MAX], state[WORDS_MAX];
+
+    member(p, "name", name);
+    say_error("job '%s' is %s already; 'twistyctl reset %s' starts it again", name, member(p, "state", state), name);
 }
 
-static void say_job_exists(const json_t *p)
+static void say_job_exists(struct skim_value p)
 {
-    say_error("job '%s' is there already; use another --name, or --replace or --if-absent", member(p, "name"));
+    char name[WORDS_MAX];
+    say_error("job '%s' is there already; use another --name, or --replace or --if-absent", member(p, "name", name));
 }
 
-static void say_invalid_job(const json_t *p)
+static void say_invalid_job(struct skim_value p)
 {
-    const char *field = member(p, "field");
+    char field[WORDS_MAX], reason[WORDS_MAX];
 
+    member(p, "reason", reason);
     for (size_t key = 0; key < KEY_COUNT_OF_KEYS; key++)
-        if (key != KEY_KIND && strcmp(spec_keys[key].json, field) == 0) {
-            say_error("--%s: %s", spec_keys[key].ini, member(p, "reason"));
+        if (key != KEY_KIND && has_word(p, "field", spec_keys[key].json)) {
+            say_error("--%s: %s", spec_keys[key].ini, reason);
             return;
         }
-    say_error("%s: %s", field, member(p, "reason"));
+    say_error("%s: %s", member(p, "field", field), reason);
 }
 
-static void say_not_permitted(const json_t *p)
+static void say_not_permitted(struct skim_value p)
 {
-    say_error("not permitted: %s%s", member(p, "reason"), geteuid() == 0 ? "" : "; try sudo");
+    char reason[WORDS_MAX];
+    say_error("not permitted: %s%s", member(p, "reason", reason), geteuid() == 0 ? "" : "; try sudo");
 }
 
 /* What helps against a limit; the others say it themselves. */
@@ -95,51 +104,56 @@ static const struct remedy {
     {"max-connections", " of a user; see twistyd.conf(5)"},
 };
 
-static void say_not_durable(const json_t *p)
+static void say_not_durable(struct skim_value p)
 {
-    if (json_is_true(json_object_get(p, "inForce")))
-        say_error("done, but a restart now would undo it, since it cannot be kept: %s", member(p, "reason"));
+    char reason[WORDS_MAX];
+
+    if (is_true(p, "inForce"))
+        say_error("done, but a restart now would undo it, since it cannot be kept: %s", member(p, "reason", reason));
     else
         say_error("not done, since it could not be kept over a restart: %s; see twistyctl status, or add --transient",
-                  member(p, "reason"));
+                  member(p, "reason", reason));
 }
 
-static void say_limit_reached(const json_t *p)
+static void say_limit_reached(struct skim_value p)
 {
-    const char *limit = member(p, "limit"), *remedy = "";
+    const char *remedy = "";
+    char limit[WORDS_MAX];
 
     for (size_t i = 0; i < ARRAY_SIZE(remedies); i++)
-        if (strcmp(limit, remedies[i].limit) == 0)
+        if (has_word(p, "limit", remedies[i].limit))
             remedy = remedies[i].text;
-    say_error("limit: %s: at most %lld%s", limit, (long long)json_integer_value(json_object_get(p, "value")), remedy);
+    say_error("limit: %s: at most %lld%s", member(p, "limit", limit), (long long)number_or_zero(p, "value"), remedy);
 }
 
-static void say_invalid_configuration(const json_t *p)
+static void say_invalid_configuration(struct skim_value p)
 {
-    const json_t *mistakes = json_object_get(p, "mistakes");
-    size_t i;
-    json_t *mistake;
+    struct skim s = skim_array(skim_member(p, "mistakes"));
+    struct skim_value mistake;
+    size_t n = 0;
 
-    json_array_foreach (mistakes, i, mistake) {
-        say_text(stderr, json_string_value(mistake) != NULL ? json_string_value(mistake) : "?");
+    for (; skim_next(&s, &mistake); n++) {
+        say_value(stderr, mistake, "?");
         fputc('\n', stderr);
     }
-    say_error("the configuration has %zu mistake%s; the daemon keeps what it had", json_array_size(mistakes),
-              json_array_size(mistakes) == 1 ? "" : "s");
+    say_error("the configuration has %zu mistake%s; the daemon keeps what it had", n, n == 1 ? "" : "s");
 }
 
-static void say_method_not_found(const json_t *p)
+static void say_method_not_found(struct skim_value p)
 {
-    say_error("the daemon has no method %s; is it older than this twistyctl " TWISTY_VERSION "?", member(p, "method"));
+    char method[WORDS_MAX];
+    say_error("the daemon has no method %s; is it older than this twistyctl " TWISTY_VERSION "?",
+              member(p, "method", method));
 }
 
-static void say_invalid_parameter(const json_t *p)
+static void say_invalid_parameter(struct skim_value p)
 {
+    char parameter[WORDS_MAX];
     say_error("the daemon does not take '%s'; is it older than this twistyctl " TWISTY_VERSION "?",
-              member(p, "parameter"));
+              member(p, "parameter", parameter));
 }
 
-static void say_permission_denied(const json_t *p)
+static void say_permission_denied(struct skim_value p)
 {
     (void)p;
     say_error("not permitted%s", geteuid() == 0 ? "" : "; try sudo");
@@ -148,7 +162,7 @@ static void say_permission_denied(const json_t *p)
 static const struct daemon_error {
     const char *name;
     enum ctl_status status;
-    void (*say)(const json_t *parameters);
+    void (*say)(struct skim_value parameters);
 } daemon_errors[] = {
     {TWISTY_INTERFACE ".NoSuchJob", CTL_NO_JOB, say_no_such_job},
     {TWISTY_INTERFACE ".JobEnded", CTL_FAILED, say_job_ended},
@@ -163,15 +177,17 @@ static const struct daemon_error {
     {VARLINK_SERVICE ".PermissionDenied", CTL_NOT_PERMITTED, say_permission_denied},
 };
 
-enum ctl_status fault_reply(const struct varlink_reply *reply)
+enum ctl_status fault_reply(const struct skim_reply *reply)
 {
+    struct skim_value details = reply->parameters;
+    char error[WORDS_MAX] = "";
+
     for (size_t i = 0; i < ARRAY_SIZE(daemon_errors); i++)
-        if (strcmp(daemon_errors[i].name, reply->error) == 0) {
-            daemon_errors[i].say(reply->parameters);
+        if (skim_is_text(reply->error, daemon_errors[i].name)) {
+            daemon_errors[i].say(details);
             return daemon_errors[i].status;
         }
-    char *details = reply->parameters != NULL ? json_dumps(reply->parameters, JSON_COMPACT) : NULL;
-    say_error("the daemon refused: %s %s", reply->error, details != NULL ? details : "");
-    free(details);
+    skim_text(reply->error, error, sizeof error);
+    say_error("the daemon refused: %s %.*s", error, (int)details.len, details.text != NULL ? details.text : "");
     return CTL_FAILED;
 }

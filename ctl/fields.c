@@ -1,35 +1,56 @@
 #include "fields.h"
 
-#include <string.h>
+#include "daemon/quantity.h"
 
-const char *text_of(const json_t *object, const char *key)
+bool has_text(struct skim_value object, const char *key)
 {
-    return json_string_value(json_object_get(object, key));
+    return skim_is(skim_member(object, key), '"');
 }
 
-bool number_of(const json_t *object, const char *key, int64_t *out)
+const char *text_of(struct skim_value object, const char *key, char *buf, size_t size)
 {
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_integer(value))
-        return false;
-    *out = json_integer_value(value);
-    return true;
+    return skim_text(skim_member(object, key), buf, size);
 }
 
-int64_t number_or_zero(const json_t *object, const char *key)
+bool number_of(struct skim_value object, const char *key, int64_t *out)
+{
+    return skim_int(skim_member(object, key), out);
+}
+
+int64_t number_or_zero(struct skim_value object, const char *key)
 {
     int64_t n = 0;
     number_of(object, key, &n);
     return n;
 }
 
-bool is_true(const json_t *object, const char *key)
+bool is_true(struct skim_value object, const char *key)
 {
-    return json_is_true(json_object_get(object, key));
+    return skim_is_word(skim_member(object, key), "true");
 }
 
-bool has_word(const json_t *object, const char *key, const char *word)
+bool has_word(struct skim_value object, const char *key, const char *word)
 {
-    const char *text = text_of(object, key);
-    return text != NULL && strcmp(text, word) == 0;
+    return skim_is_text(skim_member(object, key), word);
+}
+
+void emit_spec(struct emit *e, enum spec_key key, const char *text)
+{
+    uint64_t count = 0;
+    bool flag = false;
+    const char *why;
+
+    switch (spec_keys[key].type) {
+    case SPEC_INTEGER:
+        count_parse(text, COUNT_MAX, &count, &why);
+        emit_int(e, spec_keys[key].json, (int64_t)count);
+        break;
+    case SPEC_BOOLEAN:
+        bool_parse(text, &flag, &why);
+        emit_bool(e, spec_keys[key].json, flag);
+        break;
+    case SPEC_STRING:
+        emit_text(e, spec_keys[key].json, text);
+        break;
+    }
 }

@@ -10,7 +10,6 @@
 
 #include "skim.h"
 
-#include <jansson.h>
 #include <stdbool.h>
 
 /* List columns; fixed by the first slice, so that a list of any length needs no more memory than a slice. */
@@ -24,17 +23,17 @@ struct output {
 };
 
 struct output_ops {
-    void (*added)(struct output *out, const json_t *jobs);
+    void (*added)(struct output *out, struct skim_value jobs);
     /* So many of the jobs of a file; the others were there already. */
     void (*added_many)(struct output *out, size_t added, size_t total);
     /* A slice of the jobs that were stopped, paused, ...; `removed`: they are no more; `last`: it is the last one. */
     void (*steered)(struct output *out, struct skim_value jobs, bool removed, bool last);
     /* A slice of a list, an array of jobs. */
     void (*list)(struct output *out, struct skim_value jobs, bool last);
-    void (*job)(struct output *out, const json_t *job);
-    void (*event)(struct output *out, const json_t *event);
-    void (*status)(struct output *out, const json_t *status);
-    void (*reloaded)(struct output *out, const json_t *result);
+    void (*job)(struct output *out, struct skim_value job);
+    void (*event)(struct output *out, struct skim_value event);
+    void (*status)(struct output *out, struct skim_value status);
+    void (*reloaded)(struct output *out, struct skim_value result);
     void (*done)(struct output *out);
 };
 
@@ -42,6 +41,6 @@ extern const struct output_ops output_table;
 extern const struct output_ops output_json;
 
 /* An event as a line of the log: output_event.c. */
-void output_event_line(struct output *out, const json_t *event);
+void output_event_line(struct output *out, struct skim_value event);
 
 #endif

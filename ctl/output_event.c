@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What an event's line tells, besides event, job and id, and before the message. */
@@ -47,14 +48,16 @@ static void put_pair(const char *key, const char *value, bool quote)
     printf(quote ? " %s=\"%s\"" : " %s=%s", key, escaped);
 }
 
-static void put_text(const json_t *event, const char *member, const char *key, bool quote)
+static void put_text(struct skim_value event, const char *member, const char *key, bool quote)
 {
-    const char *value = text_of(event, member);
+    char *value = skim_copy(skim_member(event, member));
+
     if (value != NULL)
         put_pair(key, value, quote);
+    free(value);
 }
 
-static void put_number(const json_t *event, const char *key)
+static void put_number(struct skim_value event, const char *key)
 {
     int64_t n;
     if (number_of(event, key, &n))
@@ -62,7 +65,7 @@ static void put_number(const json_t *event, const char *key)
 }
 
 /* To the millisecond, as the log has it. */
-static void put_elapsed(const json_t *event)
+static void put_elapsed(struct skim_value event)
 {
     char span[QUANTITY_TEXT_MAX];
     int64_t ns;
@@ -74,7 +77,7 @@ static void put_elapsed(const json_t *event)
 }
 
 /* How far the job is: a countdown says what is left, a loop how often it has ticked. */
-static void put_progress(const json_t *event)
+static void put_progress(struct skim_value event)
 {
     if (has_word(event, "kind", "countdown"))
         put_number(event, "left");
@@ -83,7 +86,7 @@ static void put_progress(const json_t *event)
     put_number(event, "count");
 }
 
-static void put_schedule(const json_t *event)
+static void put_schedule(struct skim_value event)
 {
     put_text(event, "kind", "kind", false);
     if (!has_word(event, "kind", "once"))
@@ -96,7 +99,7 @@ static void put_schedule(const json_t *event)
     put_text(event, "source", "source", false);
 }
 
-static void put_details(const json_t *event, unsigned tells)
+static void put_details(struct skim_value event, unsigned tells)
 {
     if (tells & TELL_SCHEDULE)
         put_schedule(event);
@@ -116,13 +119,12 @@ static void put_details(const json_t *event, unsigned tells)
         put_number(event, "lost");
 }
 
-void output_event_line(struct output *out, const json_t *event)
+void output_event_line(struct output *out, struct skim_value event)
 {
-    const char *word = text_of(event, "event");
-    char shown[64] = "";
+    char word[64], shown[64] = "";
 
     (void)out;
-    text_escape(shown, sizeof shown, 0, word != NULL ? word : "?");
+    text_escape(shown, sizeof shown, 0, text_of(event, "event", word, sizeof word) != NULL ? word : "?");
     fputs(shown, stdout);
     put_text(event, "name", "job", false);
     put_number(event, "id");

@@ -2,13 +2,6 @@
 
 #include <stdio.h>
 
-/* One value on one line. */
-static void put(const json_t *value)
-{
-    json_dumpf(value, stdout, JSON_COMPACT);
-    putchar('\n');
-}
-
 static void put_done(struct output *out)
 {
     (void)out;
@@ -41,16 +34,9 @@ static void put_list(struct output *out, struct skim_value jobs, bool last)
         end_array(out);
 }
 
-static void put_added(struct output *out, const json_t *jobs)
+static void put_added(struct output *out, struct skim_value jobs)
 {
-    size_t i;
-    json_t *job;
-
-    json_array_foreach (jobs, i, job) {
-        begin_job(out);
-        json_dumpf(job, stdout, JSON_COMPACT);
-    }
-    end_array(out);
+    put_list(out, jobs, true);
 }
 
 static void put_added_many(struct output *out, size_t added, size_t total)
@@ -66,10 +52,12 @@ static void put_steered(struct output *out, struct skim_value jobs, bool removed
     put_list(out, jobs, last);
 }
 
-static void put_value(struct output *out, const json_t *value)
+/* One value on one line. */
+static void put_value(struct output *out, struct skim_value value)
 {
     (void)out;
-    put(value);
+    fwrite(value.text, 1, value.len, stdout);
+    putchar('\n');
 }
 
 const struct output_ops output_json = {

@@ -15,9 +15,10 @@
 /* What does not fit is cut; a name has at most 40 characters. */
 #define CELL_MAX 64
 
-static void put_text(const char *text)
+/* The text of a member; "-" when it is absent. */
+static void put_member(struct skim_value object, const char *key)
 {
-    say_text(stdout, text != NULL ? text : "-");
+    say_value(stdout, skim_member(object, key), "-");
 }
 
 static void put_span(const char *before, int64_t ns)
@@ -37,7 +38,7 @@ static void put_clock_time(int64_t usec)
 }
 
 /* "in 1.2s"; of a paused job it is what is left of its interval. */
-static void put_next_tick(const json_t *job, int64_t ns)
+static void put_next_tick(struct skim_value job, int64_t ns)
 {
     bool paused = has_word(job, "state", "paused");
 
@@ -46,22 +47,24 @@ static void put_next_tick(const json_t *job, int64_t ns)
         fputs(" after it is resumed", stdout);
 }
 
-/* The job that it waits for, and nothing else; NULL when it does not. */
-static const char *awaited(const json_t *job)
+/* Does it wait for another job, and for nothing else? */
+static bool awaits(struct skim_value job)
 {
     int64_t ns;
 
-    return has_word(job, "state", "waiting") && !number_of(job, "nextNsec", &ns) ? text_of(job, "after") : NULL;
+    return has_text(job, "after") && has_word(job, "state", "waiting") && !number_of(job, "nextNsec", &ns);
 }
 
 /* When the job will have done all its ticks if nobody steers it, from its start; false for one without an end. */
-static bool job_length(const json_t *job, int64_t *out)
+static bool job_length(struct skim_value job, int64_t *out)
 {
-    const char *text = text_of(job, "rate"), *why;
+    char text[QUANTITY_TEXT_MAX];
+    const char *why;
     struct rate rate;
     int64_t count;
 
-    if (text == NULL || !number_of(job, "count", &count) || count < 0 || rate_parse(text, &rate, &why) < 0)
+    if (text_of(job, "rate", text, sizeof text) == NULL || !number_of(job, "count", &count) || count < 0 ||
+        rate_parse(text, &rate, &why) < 0)
         return false;
     if (has_word(job, "kind", "loop") && is_true(job, "immediate") && count > 0)
         count--; // its first tick comes at its start
@@ -81,7 +84,7 @@ static void put_one_tick(int64_t delay)
 }
 
 /* "5 ticks, one every 2s (0.5/s), done in 10s" */
-static void put_plan(const json_t *job)
+static void put_plan(struct skim_value job)
 {
     int64_t count = -1, length = -1, delay = number_or_zero(job, "delayNsec");
     bool ends = job_length(job, &length);
@@ -102,7 +105,7 @@ static void put_plan(const json_t *job)
     }
     put_span(ticks, number_or_zero(job, "intervalNsec"));
     fputs(" (", stdout);
-    put_text(text_of(job, "rate"));
+    put_member(job, "rate");
     fputs(")", stdout);
     if (delay > 0)
         put_span(", starting in ", delay);
@@ -112,21 +115,21 @@ static void put_plan(const json_t *job)
         fputs(", until it is stopped", stdout);
 }
 
-static void put_awaited(const json_t *job)
+static void put_awaited(struct skim_value job)
 {
-    if (awaited(job) == NULL)
+    if (!awaits(job))
         return;
     fputs(", once ", stdout);
-    put_text(awaited(job));
+    put_member(job, "after");
     fputs(" has finished", stdout);
 }
 
 /* "running, 3 of 5 left, next in 1.2s" */
-static void put_progress(const json_t *job)
+static void put_progress(struct skim_value job)
 {
     int64_t count, left, next;
 
-    put_text(text_of(job, "state"));
+    put_member(job, "state");
     if (has_word(job, "kind", "once"))
         ;
     else if (!number_of(job, "count", &count) || !number_of(job, "left", &left))
@@ -140,19 +143,19 @@ static void put_progress(const json_t *job)
     put_awaited(job);
 }
 
-static bool is_fresh(const json_t *job)
+static bool is_fresh(struct skim_value job)
 {
     return number_or_zero(job, "ticks") == 0 && number_or_zero(job, "missed") == 0 &&
            (has_word(job, "state", "waiting") || has_word(job, "state", "running"));
 }
 
-static void put_added(struct output *out, const json_t *jobs)
+static void put_added(struct output *out, struct skim_value jobs)
 {
-    size_t i;
-    json_t *job;
+    struct skim s = skim_array(jobs);
+    struct skim_value job;
 
-    json_array_foreach (jobs, i, job) {
-        put_text(text_of(job, "name"));
+    while (skim_next(&s, &job)) {
+        put_member(job, "name");
         if (!out->quiet) {
             fputs(": ", stdout);
             if (is_fresh(job)) {
@@ -176,20 +179,6 @@ static void put_added_many(struct output *out, size_t added, size_t total)
     putchar('\n');
 }
 
-static void put_steered_job(struct skim_value text, bool removed)
-{
-    json_t *job = json_loadb(text.text, text.len, 0, NULL);
-
-    put_text(text_of(job, "name"));
-    fputs(": ", stdout);
-    if (removed)
-        fputs("removed", stdout);
-    else
-        put_progress(job);
-    putchar('\n');
-    json_decref(job);
-}
-
 static void put_steered(struct output *out, struct skim_value jobs, bool removed, bool last)
 {
     struct skim s = skim_array(jobs);
@@ -198,7 +187,13 @@ static void put_steered(struct output *out, struct skim_value jobs, bool removed
     if (out->quiet)
         return;
     while (skim_next(&s, &job)) {
-        put_steered_job(job, removed);
+        put_member(job, "name");
+        fputs(": ", stdout);
+        if (removed)
+            fputs("removed", stdout);
+        else
+            put_progress(job);
+        putchar('\n');
         out->begun = true;
     }
     if (last && !out->begun)
@@ -371,7 +366,13 @@ static void put_key(const char *key)
 static void put_field(const char *key, const char *text)
 {
     put_key(key);
-    put_text(text);
+    puts(text);
+}
+
+static void put_text_field(const char *key, struct skim_value object, const char *member)
+{
+    put_key(key);
+    put_member(object, member);
     putchar('\n');
 }
 
@@ -386,11 +387,11 @@ __attribute__((format(printf, 2, 3))) static void put_field_format(const char *k
     putchar('\n');
 }
 
-static void put_schedule_fields(const json_t *job)
+static void put_schedule_fields(struct skim_value job)
 {
     int64_t n;
 
-    if (text_of(job, "rate") != NULL) {
+    if (has_text(job, "rate")) {
         if (number_of(job, "count", &n))
             put_field_format("count", "%" PRId64, n);
         else
@@ -401,41 +402,41 @@ static void put_schedule_fields(const json_t *job)
     put_field_format("ticks", "%" PRId64, number_or_zero(job, "ticks"));
     put_key("missed");
     printf("%" PRId64 " (", number_or_zero(job, "missed"));
-    put_text(text_of(job, "missedPolicy"));
+    put_member(job, "missedPolicy");
     puts(")");
-    if (text_of(job, "rate") != NULL) {
-        put_field("rate", text_of(job, "rate"));
-        put_field("interval", text_of(job, "interval"));
+    if (has_text(job, "rate")) {
+        put_text_field("rate", job, "rate");
+        put_text_field("interval", job, "interval");
     }
-    put_field("delay", text_of(job, "delay"));
+    put_text_field("delay", job, "delay");
     if (has_word(job, "kind", "loop"))
         put_field("immediate", is_true(job, "immediate") ? "yes" : "no");
     put_field("background", is_true(job, "background") ? "yes" : "no");
     put_field("transient", is_true(job, "transient") ? "yes" : "no");
-    put_field("report", text_of(job, "report"));
+    put_text_field("report", job, "report");
 }
 
-static void put_optional_field(const char *key, const char *text)
+static void put_optional_field(const char *key, struct skim_value object, const char *member)
 {
-    if (text != NULL)
-        put_field(key, text);
+    if (has_text(object, member))
+        put_text_field(key, object, member);
 }
 
 /* on-failure only if it says something. */
-static void put_action_fields(const json_t *job)
+static void put_action_fields(struct skim_value job)
 {
-    put_optional_field("on-tick", text_of(job, "onTick"));
-    put_optional_field("on-finish", text_of(job, "onFinish"));
+    put_optional_field("on-tick", job, "onTick");
+    put_optional_field("on-finish", job, "onFinish");
     if (!has_word(job, "onFailure", "continue"))
-        put_optional_field("on-failure", text_of(job, "onFailure"));
-    put_optional_field("on-stop", text_of(job, "onStop"));
+        put_optional_field("on-failure", job, "onFailure");
+    put_optional_field("on-stop", job, "onStop");
     if (number_or_zero(job, "failures") > 0 || number_or_zero(job, "skipped") > 0)
         put_field_format("actions", "%" PRId64 " failed, %" PRId64 " skipped", number_or_zero(job, "failures"),
                          number_or_zero(job, "skipped"));
-    put_optional_field("after", text_of(job, "after"));
+    put_optional_field("after", job, "after");
 }
 
-static void put_owner(const json_t *job)
+static void put_owner(struct skim_value job)
 {
     int64_t uid;
 
@@ -444,14 +445,15 @@ static void put_owner(const json_t *job)
     const struct passwd *user = getpwuid((uid_t)uid);
     put_key("owner");
     if (user != NULL) {
-        put_text(user->pw_name);
+        say_text(stdout, user->pw_name);
         printf(" (%" PRId64 ")\n", uid);
     } else {
         printf("%" PRId64 "\n", uid);
     }
 }
 
-static void put_next(const json_t *object, const char *name)
+/* `name` is the key of whose tick it is; NULL: its own. */
+static void put_next(struct skim_value object, const char *name)
 {
     int64_t ns, usec;
 
@@ -459,7 +461,7 @@ static void put_next(const json_t *object, const char *name)
         return;
     put_key("next");
     if (name != NULL) {
-        put_text(name);
+        put_member(object, name);
         putchar(' ');
     }
     put_next_tick(object, ns);
@@ -470,7 +472,7 @@ static void put_next(const json_t *object, const char *name)
     putchar('\n');
 }
 
-static void put_time_fields(const json_t *job)
+static void put_time_fields(struct skim_value job)
 {
     int64_t n;
 
@@ -487,55 +489,54 @@ static void put_time_fields(const json_t *job)
     put_next(job, NULL);
 }
 
-static void put_job(struct output *out, const json_t *job)
+static void put_job(struct output *out, struct skim_value job)
 {
     (void)out;
-    put_field("name", text_of(job, "name"));
+    put_text_field("name", job, "name");
     put_field_format("id", "%" PRId64, number_or_zero(job, "id"));
-    put_field("kind", text_of(job, "kind"));
-    put_field("state", text_of(job, "state"));
-    put_optional_field("reason", text_of(job, "reason"));
+    put_text_field("kind", job, "kind");
+    put_text_field("state", job, "state");
+    put_optional_field("reason", job, "reason");
     put_schedule_fields(job);
-    put_optional_field("message", text_of(job, "message"));
+    put_optional_field("message", job, "message");
     put_action_fields(job);
-    put_field("source", text_of(job, "source"));
+    put_text_field("source", job, "source");
     put_owner(job);
     put_time_fields(job);
 }
 
 /* ["a", "b"] as "a, b" */
-static void put_words(const json_t *words)
+static void put_words(struct skim_value words)
 {
-    size_t i;
-    json_t *word;
+    struct skim s = skim_array(words);
+    struct skim_value word;
 
-    json_array_foreach (words, i, word) {
-        if (i > 0)
-            fputs(", ", stdout);
-        put_text(json_string_value(word));
+    for (const char *comma = ""; skim_next(&s, &word); comma = ", ") {
+        fputs(comma, stdout);
+        say_value(stdout, word, "-");
     }
 }
 
-static void put_loop_source(const json_t *source)
+static void put_loop_source(struct skim_value source)
 {
     int64_t number;
 
     fputs("  ", stdout);
-    put_text(text_of(source, "purpose"));
-    if (text_of(source, "detail") != NULL) {
+    put_member(source, "purpose");
+    if (has_text(source, "detail")) {
         putchar(' ');
-        put_text(text_of(source, "detail"));
+        put_member(source, "detail");
     }
     fputs(": ", stdout);
-    put_words(json_object_get(source, "waitsFor"));
+    put_words(skim_member(source, "waitsFor"));
     if (number_of(source, "number", &number))
         printf(" (%" PRId64 ")", number);
     putchar('\n');
 }
 
-static void put_counts(const json_t *status)
+static void put_counts(struct skim_value status)
 {
-    const json_t *counts = json_object_get(status, "jobs");
+    struct skim_value counts = skim_member(status, "jobs");
 
     put_field_format("jobs",
                      "%" PRId64 " live (%" PRId64 " in the foreground, %" PRId64 " paused), %" PRId64
@@ -547,9 +548,9 @@ static void put_counts(const json_t *status)
                      number_or_zero(status, "missed"));
 }
 
-static void put_lateness(const json_t *lateness)
+static void put_lateness(struct skim_value lateness)
 {
-    if (!json_is_object(lateness))
+    if (!skim_is(lateness, '{'))
         return;
     put_key("lateness");
     put_span("half within ", number_or_zero(lateness, "p50Nsec"));
@@ -558,17 +559,17 @@ static void put_lateness(const json_t *lateness)
     putchar('\n');
 }
 
-static void put_log_fields(const json_t *status)
+static void put_log_fields(struct skim_value status)
 {
     put_key("log");
-    put_text(text_of(status, "logTarget"));
+    put_member(status, "logTarget");
     printf(", %" PRId64 " ticks suppressed, %" PRId64 " lines lost\n", number_or_zero(status, "suppressed"),
            number_or_zero(status, "logLost"));
 }
 
-static void put_action_counts(const json_t *counts)
+static void put_action_counts(struct skim_value counts)
 {
-    if (!json_is_object(counts))
+    if (!skim_is(counts, '{'))
         return;
     put_field_format("actions",
                      "%" PRId64 " running, %" PRId64 " queued; %" PRId64 " started, %" PRId64 " failed, %" PRId64
@@ -578,66 +579,65 @@ static void put_action_counts(const json_t *counts)
                      number_or_zero(counts, "skipped"));
 }
 
-static void put_loop(const json_t *loop)
+static void put_loop(struct skim_value loop)
 {
-    size_t i;
-    json_t *source;
+    struct skim s = skim_array(loop);
+    struct skim_value source;
 
-    if (!json_is_array(loop))
+    if (!skim_is(loop, '['))
         return;
     puts("the loop waits for");
-    json_array_foreach (loop, i, source) {
+    while (skim_next(&s, &source))
         put_loop_source(source);
-    }
 }
 
-static void put_status(struct output *out, const json_t *status)
+static void put_path_field(const char *key, struct skim_value status, const char *member)
+{
+    put_key(key);
+    say_value(stdout, skim_member(status, member), "none");
+    putchar('\n');
+}
+
+static void put_status(struct output *out, struct skim_value status)
 {
     (void)out;
     fputs("twistyd ", stdout);
-    put_text(text_of(status, "version"));
+    put_member(status, "version");
     printf(", pid %" PRId64, number_or_zero(status, "pid"));
     put_span(", up ", number_or_zero(status, "uptimeNsec"));
     putchar('\n');
-    put_field("socket", text_of(status, "socket"));
-    put_field("config", text_of(status, "configuration") != NULL ? text_of(status, "configuration") : "none");
-    put_field("state", text_of(status, "stateFile") != NULL ? text_of(status, "stateFile") : "none");
-    if (text_of(status, "degraded") != NULL)
-        put_field("degraded", text_of(status, "degraded"));
-    put_field("backend", text_of(status, "backend"));
-    put_field("clock", text_of(status, "clock"));
+    put_text_field("socket", status, "socket");
+    put_path_field("config", status, "configuration");
+    put_path_field("state", status, "stateFile");
+    put_optional_field("degraded", status, "degraded");
+    put_text_field("backend", status, "backend");
+    put_text_field("clock", status, "clock");
     put_log_fields(status);
     put_counts(status);
-    put_lateness(json_object_get(status, "lateness"));
-    put_action_counts(json_object_get(status, "actions"));
-    put_next(status, text_of(status, "nextName"));
+    put_lateness(skim_member(status, "lateness"));
+    put_action_counts(skim_member(status, "actions"));
+    put_next(status, has_text(status, "nextName") ? "nextName" : NULL);
     put_field_format("clients", "%" PRId64, number_or_zero(status, "connections"));
     put_field("exits", is_true(status, "exitWhenDone") ? "when every job has ended" : "when it is told to");
-    put_loop(json_object_get(status, "loop"));
-}
-
-static void put_changes(const char *word, const json_t *names)
-{
-    size_t i;
-    json_t *name;
-
-    json_array_foreach (names, i, name) {
-        printf("%-10s", word);
-        put_text(json_string_value(name));
-        putchar('\n');
-    }
+    put_loop(skim_member(status, "loop"));
 }
 
 /* Not all names are told of a change that is large. */
-static void put_more_changes(const char *word, int64_t count, const json_t *names)
+static void put_changes(const char *word, struct skim_value names, int64_t count)
 {
-    int64_t more = count - (int64_t)json_array_size(names);
+    struct skim s = skim_array(names);
+    struct skim_value name;
 
-    if (more > 0)
-        printf("%-10sand %" PRId64 " more\n", word, more);
+    for (; skim_next(&s, &name); count--) {
+        printf("%-10s", word);
+        say_value(stdout, name, "-");
+        putchar('\n');
+    }
+    if (count > 0)
+        printf("%-10sand %" PRId64 " more\n", word, count);
 }
 
-static void put_reloaded(struct output *out, const json_t *result)
+static void put_reloaded(struct output *out, struct skim_value result)
 {
     static const struct {
         const char *names, *count;
@@ -645,11 +645,8 @@ static void put_reloaded(struct output *out, const json_t *result)
 
     if (out->quiet)
         return;
-    for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
-        const json_t *names = json_object_get(result, changes[i].names);
-        put_changes(changes[i].names, names);
-        put_more_changes(changes[i].names, number_or_zero(result, changes[i].count), names);
-    }
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+        put_changes(changes[i].names, skim_member(result, changes[i].names), number_or_zero(result, changes[i].count));
     printf("%-10s%" PRId64 "\n", "unchanged", number_or_zero(result, "unchanged"));
 }
 

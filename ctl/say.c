@@ -23,6 +23,14 @@ void say_text(FILE *file, const char *text)
     free(escaped);
 }
 
+void say_value(FILE *file, struct skim_value string, const char *absent)
+{
+    char *text = skim_copy(string);
+
+    say_text(file, text != NULL ? text : absent);
+    free(text);
+}
+
 void say_error(const char *format, ...)
 {
     char line[1024];

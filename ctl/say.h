@@ -4,6 +4,8 @@
 #ifndef TWISTYCTL_SAY_H
 #define TWISTYCTL_SAY_H
 
+#include "skim.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +24,9 @@ int say_all(void);
 
 /* Write text; when it has control characters or is not UTF-8, escaped as the log has it. */
 void say_text(FILE *file, const char *text);
+
+/* The same of a string in a reply; `absent` if it is none. */
+void say_value(FILE *file, struct skim_value string, const char *absent);
 
 /* A span rounded for reading: three digits below a minute, above it two units. ns >= 0. Returns buf. */
 char *span_human(int64_t ns, char *buf, size_t size);

@@ -2,13 +2,15 @@
 
 #include "daemon/text.h"
 
-#include <jansson.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
 
 /* As deep as varlink.c lets messages nest. */
 #define DEPTH_MAX 32
+
+/* What stands for a character that there is not, or that no text can have. */
+#define REPLACEMENT 0xfffd
 
 static bool is_digit(char c)
 {
@@ -140,9 +142,19 @@ static const char *skip_value(const char *p, const char *end, unsigned depth)
     }
 }
 
-static bool is_word(struct skim_value value, const char *word)
+bool skim_is(struct skim_value value, char begin)
+{
+    return value.text != NULL && value.text[0] == begin;
+}
+
+bool skim_is_word(struct skim_value value, const char *word)
 {
     return value.text != NULL && value.len == strlen(word) && memcmp(value.text, word, value.len) == 0;
+}
+
+bool skim_is_text(struct skim_value value, const char *text)
+{
+    return skim_is(value, '"') && value.len == strlen(text) + 2 && memcmp(value.text + 1, text, value.len - 2) == 0;
 }
 
 static void fail(struct skim *s)
@@ -239,7 +251,7 @@ static size_t find_key(struct skim_value key, const char *const *keys, size_t n,
 {
     for (size_t i = 0; i < n; i++) {
         size_t at = from + i < n ? from + i : from + i - n;
-        if (strlen(keys[at]) == key.len - 2 && memcmp(keys[at], key.text + 1, key.len - 2) == 0)
+        if (skim_is_text(key, keys[at]))
             return at;
     }
     return n;
@@ -264,8 +276,56 @@ void skim_members(struct skim_value object, const char *const *keys, struct skim
     }
 }
 
+struct skim_value skim_member(struct skim_value object, const char *key)
+{
+    struct skim s = {.at = object.text, .end = object.text + object.len};
+    struct skim_value found;
+
+    if (!enter(&s, '{'))
+        return (struct skim_value){0};
+    while (next_key(&s, &found)) {
+        struct skim_value value = take_value(&s);
+        if (skim_is_text(found, key))
+            return value;
+    }
+    return (struct skim_value){0};
+}
+
+/* A member of a reply, which is one of these or null. */
+static struct skim_value take_member(struct skim *s, const char *begins)
+{
+    struct skim_value value = take_value(s);
+
+    if (skim_is_word(value, "null"))
+        return (struct skim_value){0};
+    if (value.text != NULL && strchr(begins, value.text[0]) == NULL)
+        fail(s);
+    return value;
+}
+
+bool skim_reply(const char *text, size_t len, struct skim_reply *out)
+{
+    struct skim s = {.at = text, .end = text + len};
+    struct skim_value key;
+
+    *out = (struct skim_reply){0};
+    if (!enter(&s, '{'))
+        return false;
+    while (next_key(&s, &key)) {
+        if (skim_is_text(key, "error"))
+            out->error = take_member(&s, "\"");
+        else if (skim_is_text(key, "parameters"))
+            out->parameters = take_member(&s, "{");
+        else if (skim_is_text(key, "continues"))
+            out->continues = skim_is_word(take_member(&s, "tf"), "true");
+        else
+            take_value(&s);
+    }
+    return !s.broken && skip_space(s.at, s.end) == s.end;
+}
+
 /* In the parameters. */
-static void read_parameters(struct skim *s, const char *quoted_name, struct skim_slice *out)
+static void read_parameters(struct skim *s, const char *name, struct skim_slice *out)
 {
     struct skim_value key;
 
@@ -273,12 +333,12 @@ static void read_parameters(struct skim *s, const char *quoted_name, struct skim
         fail(s);
     while (next_key(s, &key)) {
         struct skim_value value = take_value(s);
-        if (is_word(key, quoted_name) && !s->broken && value.text[0] == '[')
+        if (skim_is_text(key, name) && skim_is(value, '['))
             out->values = value;
     }
 }
 
-bool skim_slice(const char *text, size_t len, const char *quoted_name, struct skim_slice *out)
+bool skim_slice(const char *text, size_t len, const char *name, struct skim_slice *out)
 {
     struct skim s = {.at = text, .end = text + len};
     struct skim_value key;
@@ -287,14 +347,14 @@ bool skim_slice(const char *text, size_t len, const char *quoted_name, struct sk
     if (!enter(&s, '{'))
         return false;
     while (next_key(&s, &key)) {
-        if (is_word(key, "\"parameters\"")) {
-            read_parameters(&s, quoted_name, out);
+        if (skim_is_text(key, "parameters")) {
+            read_parameters(&s, name, out);
             continue;
         }
         struct skim_value value = take_value(&s);
-        if (is_word(key, "\"continues\""))
-            out->continues = is_word(value, "true");
-        else if (is_word(key, "\"error\"") && !is_word(value, "null"))
+        if (skim_is_text(key, "continues"))
+            out->continues = skim_is_word(value, "true");
+        else if (skim_is_text(key, "error") && !skim_is_word(value, "null"))
             fail(&s);
     }
     return !s.broken && skip_space(s.at, s.end) == s.end && out->values.text != NULL;
@@ -320,26 +380,91 @@ bool skim_int(struct skim_value value, int64_t *out)
     return true;
 }
 
-/* One with escapes: rare, and left to jansson. */
-static const char *resolve(struct skim_value value, char *buf, size_t size)
+static uint32_t read_hex(const char *p)
 {
-    json_t *string = json_loadb(value.text, value.len, JSON_DECODE_ANY, NULL);
-    const char *text = json_string_value(string);
+    uint32_t n = 0;
 
-    if (text != NULL)
-        snprintf(buf, size, "%s", text);
-    json_decref(string);
-    return text != NULL ? buf : NULL;
+    for (int i = 0; i < 4; i++)
+        n = n << 4 | (uint32_t)(is_digit(p[i]) ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+    return n;
+}
+
+/* The character of a \u escape, of two where two make one; steps over them. */
+static uint32_t take_unicode(const char **p, const char *end)
+{
+    uint32_t c = read_hex(*p + 2);
+
+    *p += 6;
+    if (c >= 0xd800 && c < 0xdc00 && end - *p >= 6 && (*p)[0] == '\\' && (*p)[1] == 'u') {
+        uint32_t low = read_hex(*p + 2);
+        if (low >= 0xdc00 && low < 0xe000) {
+            *p += 6;
+            return 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+        }
+    }
+    return c == 0 || (c >= 0xd800 && c < 0xe000) ? REPLACEMENT : c;
+}
+
+/* As UTF-8, up to 4 bytes. */
+static char *put_character(char *to, uint32_t c)
+{
+    static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    unsigned n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+    *to++ = (char)(first[n] | c >> 6 * (n - 1));
+    for (unsigned left = n - 1; left > 0; left--)
+        *to++ = (char)(0x80 | (c >> 6 * (left - 1) & 0x3f));
+    return to;
+}
+
+/* The bytes of the escape at *p, of which there are at most 4; steps over it. */
+static char *resolve_escape(char *to, const char **p, const char *end)
+{
+    static const char pairs[] = "b\bf\fn\nr\rt\t";
+    char c = (*p)[1];
+
+    if (c == 'u')
+        return put_character(to, take_unicode(p, end));
+    *p += 2;
+    for (size_t i = 0; i < sizeof pairs - 1; i += 2)
+        if (c == pairs[i])
+            c = pairs[i + 1];
+    *to++ = c;
+    return to;
+}
+
+/* What stands between the quotes, cut to size - 1 bytes. */
+static void resolve(struct skim_value string, char *buf, size_t size)
+{
+    const char *p = string.text + 1, *end = string.text + string.len - 1;
+    char *to = buf, *last = buf + size - 1, escape[4];
+
+    while (p < end && to < last) {
+        const char *backslash = memchr(p, '\\', (size_t)(end - p));
+        size_t plain = (size_t)((backslash != NULL ? backslash : end) - p);
+        to = mempcpy(to, p, MIN(plain, (size_t)(last - to)));
+        p += plain;
+        if (p < end) {
+            size_t n = (size_t)(resolve_escape(escape, &p, end) - escape);
+            to = mempcpy(to, escape, MIN(n, (size_t)(last - to)));
+        }
+    }
+    *to = '\0';
 }
 
 const char *skim_text(struct skim_value value, char *buf, size_t size)
 {
-    if (value.text == NULL || value.text[0] != '"')
+    if (!skim_is(value, '"'))
         return NULL;
-    if (memchr(value.text, '\\', value.len) != NULL)
-        return resolve(value, buf, size);
-    size_t len = MIN(value.len - 2, size - 1);
-    memcpy(buf, value.text + 1, len);
-    buf[len] = '\0';
+    resolve(value, buf, size);
     return buf;
+}
+
+char *skim_copy(struct skim_value value)
+{
+    char *text = skim_is(value, '"') ? malloc(value.len) : NULL; // an escape is longer than what it stands for
+
+    if (text != NULL)
+        resolve(value, text, value.len);
+    return text;
 }

@@ -6,8 +6,8 @@
 /* A call nests four deep; what nests deeper than this was made to hurt, and is not worth building. */
 #define DEPTH_MAX 32
 
-/* The largest call adds 1000 jobs of a dozen members each. Replies come from where the caller chose to ask. */
-#define CALL_VALUES_MAX 100000
+/* The largest call adds 1000 jobs of a dozen members each. */
+#define VALUES_MAX 100000
 
 static int refuse(const char *phrase, const char **why)
 {
@@ -20,7 +20,7 @@ static int refuse(const char *phrase, const char **why)
  * commas first refuses such a message before any of it is built: returns why, or NULL. What is not JSON may pass: the
  * parser sees it next.
  */
-static const char *cost_objection(const char *text, size_t len, size_t values_max)
+static const char *cost_objection(const char *text, size_t len)
 {
     unsigned depth = 0;
     size_t values = 0;
@@ -36,7 +36,7 @@ static const char *cost_objection(const char *text, size_t len, size_t values_ma
             depth += c != ',';
             if (depth > DEPTH_MAX)
                 return "it is nested too deep";
-            if (++values > values_max)
+            if (++values > VALUES_MAX)
                 return "it has too many values";
         } else if (!quoted && (c == '}' || c == ']') && depth > 0) {
             depth--;
@@ -45,11 +45,11 @@ static const char *cost_objection(const char *text, size_t len, size_t values_ma
     return NULL;
 }
 
-static int parse_object(const char *text, size_t len, size_t values_max, json_t **out, const char **why)
+static int parse_object(const char *text, size_t len, json_t **out, const char **why)
 {
     json_error_t error;
 
-    const char *objection = cost_objection(text, len, values_max);
+    const char *objection = cost_objection(text, len);
     if (objection != NULL)
         return refuse(objection, why);
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
@@ -117,7 +117,7 @@ int varlink_parse_call(const char *text, size_t len, struct varlink_call *out, c
 {
     struct varlink_call call = {0};
 
-    int r = parse_object(text, len, CALL_VALUES_MAX, &call.root, why);
+    int r = parse_object(text, len, &call.root, why);
     if (r == 0)
         r = read_call(&call, why);
     if (r < 0) {
@@ -132,64 +132,6 @@ void varlink_call_clear(struct varlink_call *call)
 {
     json_decref(call->root);
     *call = (struct varlink_call){0};
-}
-
-static int read_reply(struct varlink_reply *reply, const char **why)
-{
-    unsigned continues = 0;
-
-    if (get_string(reply->root, "error", &reply->error) < 0)
-        return refuse("its error is not a string", why);
-    if (get_object(reply->root, "parameters", &reply->parameters) < 0)
-        return refuse("its parameters are not an object", why);
-    if (get_flag(reply->root, "continues", 1, &continues) < 0)
-        return refuse("continues is true or false", why);
-    reply->continues = continues != 0;
-    return 0;
-}
-
-int varlink_parse_reply(const char *text, size_t len, struct varlink_reply *out, const char **why)
-{
-    struct varlink_reply reply = {0};
-
-    int r = parse_object(text, len, SIZE_MAX, &reply.root, why);
-    if (r == 0)
-        r = read_reply(&reply, why);
-    if (r < 0) {
-        varlink_reply_clear(&reply);
-        return r;
-    }
-    *out = reply;
-    return 0;
-}
-
-void varlink_reply_clear(struct varlink_reply *reply)
-{
-    json_decref(reply->root);
-    *reply = (struct varlink_reply){0};
-}
-
-/* Some readers insist on a `parameters` member, so there is always one. */
-char *varlink_encode_call(const char *method, json_t *parameters, unsigned flags, size_t *len)
-{
-    static const struct {
-        unsigned flag;
-        const char *key;
-    } members[] = {{VARLINK_MORE, "more"}, {VARLINK_ONEWAY, "oneway"}, {VARLINK_UPGRADE, "upgrade"}};
-    json_t *root = json_object();
-    char *text = NULL;
-
-    int r = json_object_set_new(root, "method", json_string(method));
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-        if ((flags & members[i].flag) != 0)
-            r |= json_object_set_new(root, members[i].key, json_true());
-    r |= json_object_set_new(root, "parameters", parameters != NULL ? parameters : json_object());
-    if (r == 0)
-        text = json_dumps(root, JSON_COMPACT);
-    json_decref(root);
-    if (text != NULL)
-        *len = strlen(text) + 1;
-    return text;
 }
 
 void varlink_begin_reply(struct emit *e)

@@ -1,5 +1,5 @@
 /*
- * varlink - messages: frames and JSON. Shared by the daemon and twistyctl.
+ * varlink - messages: frames and JSON. What they are called and bounded by is also for twistyctl.
  *
  * A message is a JSON object ended by a NUL byte: https://varlink.org/Method-Call
  */
@@ -31,25 +31,9 @@ struct varlink_call {
     unsigned flags;
 };
 
-struct varlink_reply {
-    json_t *root;       // owned; the others point into it
-    const char *error;  // NULL: it is a result
-    json_t *parameters; // an object, or NULL
-    bool continues;
-};
-
 /* -EINVAL: not JSON, nested too deep, or not a call; or -ENOMEM. *why then says what, and *out is untouched. */
 int varlink_parse_call(const char *text, size_t len, struct varlink_call *out, const char **why);
 void varlink_call_clear(struct varlink_call *call);
-
-int varlink_parse_reply(const char *text, size_t len, struct varlink_reply *out, const char **why);
-void varlink_reply_clear(struct varlink_reply *reply);
-
-/*
- * A malloc'd text with its NUL, and its length with the NUL in *len; NULL when there is no memory. Takes over the
- * reference to `parameters` (NULL: none), whatever happens.
- */
-char *varlink_encode_call(const char *method, json_t *parameters, unsigned flags, size_t *len);
 
 /* A reply or an error: begin it in an empty buffer, emit its parameters, end it with its NUL. */
 void varlink_begin_reply(struct emit *e);

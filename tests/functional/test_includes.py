@@ -41,7 +41,7 @@ LIBRARIES = {
     r"systemd/": {"service.c"},
     r"ini\.h": {"conf_text.c"},
     r"sqlite3\.h": {"database.c"},
-    r"jansson\.h": {"varlink.h", "wire.h", "fields.h", "output.h", "skim.c"},
+    r"jansson\.h": {"varlink.h", "wire.h"},
 }
 SHARED_WITH_CTL = {"conf_files.h", "emit.h", "quantity.h", "text.h", "spec.h", "varlink.h"}
 
