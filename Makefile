@@ -29,7 +29,10 @@ LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANITIZE)
 # Asked for when it is needed, and once: `make deps test` installs pkg-config first.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS = $(shell pkg-config --libs $(PACKAGES))
-CTL_LIBS = $(shell pkg-config --libs inih)
+
+# twistyctl takes inih, which is made for that, into itself where it comes as an archive, as in Debian: only `add --file`
+# needs it, and a run is so short that to load it is a part of it. CTL_LIBS=-linih has it loaded.
+CTL_LIBS = $(or $(abspath $(filter /%,$(shell $(CC) -print-file-name=libinih.a))),-linih)
 
 # Everything but the two main.c is a library that the tests link.
 DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
