@@ -65,7 +65,7 @@ BENCHES = (
             Promise("10 mixed", "ns", "libevent", goal=1, check=1),
             Promise("1,000 mixed", "ns", "libevent", goal=1, check=3),
             Promise("100,000 mixed", "ns", "libevent", goal=20, check=12),
-            Promise("1,000,000 mixed", "ns", "libevent", goal=60, check=40),
+            Promise("1,000,000 mixed", "ns", "libevent", goal=60, check=30),
         ),
     ),
     Bench(
