@@ -96,7 +96,7 @@ static enum ctl_status call(struct session *session, struct skim_reply *reply)
     return status == CTL_DONE ? next_reply(session, reply) : status;
 }
 
-/* What is this, if it is no slice of jobs? */
+/* What is this, if it is no slice? */
 static enum ctl_status say_no_slice(const struct session *session, const char *text, size_t len)
 {
     struct skim_reply reply;
@@ -106,7 +106,8 @@ static enum ctl_status say_no_slice(const struct session *session, const char *t
     return say_bad_reply(session);
 }
 
-static enum ctl_status next_slice(struct session *session, struct skim_slice *slice)
+/* On CTL_DONE a slice of the array with this name. */
+static enum ctl_status next_slice(struct session *session, const char *name, struct skim_slice *slice)
 {
     const char *text;
     size_t len;
@@ -115,7 +116,7 @@ static enum ctl_status next_slice(struct session *session, struct skim_slice *sl
     int r = client_receive_text(session->client, &text, &len);
     if (r < 0)
         return fault_call(session->path, r);
-    return skim_slice(text, len, "jobs", slice) ? CTL_DONE : say_no_slice(session, text, len);
+    return skim_slice(text, len, name, slice) ? CTL_DONE : say_no_slice(session, text, len);
 }
 
 enum ctl_status command_add(struct session *session)
@@ -137,7 +138,7 @@ enum ctl_status command_add(struct session *session)
     emit_flag(e, "reset", given(session, OPTION_RESET_OR_ADD));
     enum ctl_status status = send_call(session);
     if (status == CTL_DONE)
-        status = next_slice(session, &slice);
+        status = next_slice(session, "jobs", &slice);
     if (status == CTL_DONE)
         session->out.ops->added(&session->out, slice.values);
     return status;
@@ -155,17 +156,18 @@ static void emit_states(struct emit *e, unsigned states)
         emit_words(e, "states", words, n);
 }
 
-/* Prints the slices as they come. *more is false after the last. */
-static enum ctl_status list_slice(struct session *session, bool *more)
+/* Prints the slices of this array as they come. *more is false after the last. */
+static enum ctl_status list_slice(struct session *session, const char *name,
+                                  void (*print)(struct output *out, struct skim_value values, bool last), bool *more)
 {
     struct skim_slice slice;
     bool reader_gone;
 
     *more = false;
-    enum ctl_status status = next_slice(session, &slice);
+    enum ctl_status status = next_slice(session, name, &slice);
     if (status != CTL_DONE)
         return status;
-    session->out.ops->list(&session->out, slice.values, !slice.continues);
+    print(&session->out, slice.values, !slice.continues);
     status = flush_output(&reader_gone);
     *more = slice.continues && status == CTL_DONE && !reader_gone;
     return status;
@@ -181,7 +183,18 @@ enum ctl_status command_list(struct session *session)
     emit_flag(e, "all", given(session, OPTION_ALL) || session->inv->states != 0);
     enum ctl_status status = send_call(session);
     while (status == CTL_DONE && more)
-        status = list_slice(session, &more);
+        status = list_slice(session, "jobs", session->out.ops->list, &more);
+    return status;
+}
+
+enum ctl_status command_actions(struct session *session)
+{
+    bool more = true;
+
+    begin_call(session, "Actions", true);
+    enum ctl_status status = send_call(session);
+    while (status == CTL_DONE && more)
+        status = list_slice(session, "actions", session->out.ops->actions, &more);
     return status;
 }
 
@@ -193,7 +206,7 @@ enum ctl_status command_show(struct session *session)
     emit_bool(begin_match(session, "List", false), "all", true);
     enum ctl_status status = send_call(session);
     if (status == CTL_DONE)
-        status = next_slice(session, &slice);
+        status = next_slice(session, "jobs", &slice);
     if (status != CTL_DONE)
         return status;
     struct skim s = skim_array(slice.values);
@@ -218,7 +231,7 @@ static enum ctl_status steer(struct session *session, bool removed)
     signal(SIGPIPE, SIG_IGN);
     enum ctl_status status = send_call(session);
     while (status == CTL_DONE && slice.continues) {
-        status = next_slice(session, &slice);
+        status = next_slice(session, "jobs", &slice);
         if (status == CTL_DONE && written == CTL_DONE && !reader_gone) {
             session->out.ops->steered(&session->out, slice.values, removed, !slice.continues);
             written = flush_output(&reader_gone);

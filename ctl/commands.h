@@ -15,6 +15,7 @@ enum ctl_status command_list(struct session *session);
 enum ctl_status command_show(struct session *session);
 enum ctl_status command_steer(struct session *session);
 enum ctl_status command_remove(struct session *session);
+enum ctl_status command_actions(struct session *session);
 enum ctl_status command_status(struct session *session);
 enum ctl_status command_watch(struct session *session);
 enum ctl_status command_reload(struct session *session);

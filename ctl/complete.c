@@ -64,12 +64,54 @@ static void offer_options(const char *prefix, uint64_t which)
     }
 }
 
-/* Call for the jobs whose names begin with `prefix`. */
-static int call_list(struct client *client, const char *prefix, enum word_class words)
+/* Names of jobs, or of actions that the user may name. */
+static void offer_slice(const char *prefix, struct skim_value things, size_t *told)
+{
+    struct skim s = skim_array(things);
+    struct skim_value thing;
+    char buf[NAME_LEN_MAX + 2];
+
+    while (skim_next(&s, &thing)) {
+        const char *name = text_of(thing, "name", buf, sizeof buf);
+        bool forbidden = skim_is_word(skim_member(thing, "permitted"), "false");
+        if (name == NULL || !name_valid(name) || forbidden || strncmp(prefix, name, strlen(prefix)) != 0)
+            continue;
+        if (++*told > NAMES_MAX)
+            return;
+        puts(name);
+    }
+}
+
+/*
+ * Send a call for slices of `key`, and offer the names in them. Takes over the call's text. Without a word on stderr: a
+ * prompt is no place for it.
+ */
+static void offer_names(const char *socket_option, const char *prefix, struct emit *call, const char *key)
+{
+    char path[CLIENT_PATH_MAX];
+    struct client *client;
+    struct skim_reply reply;
+    size_t told = 0;
+
+    if (client_find_socket(socket_option, path, sizeof path) < 0 || client_open(path, TIMEOUT_MS, &client) < 0) {
+        emit_free(call);
+        return;
+    }
+    bool more = client_call(client, call) == 0;
+    while (more && told <= NAMES_MAX && client_receive(client, &reply) == 0) {
+        offer_slice(prefix, skim_member(reply.parameters, key), &told);
+        more = reply.continues;
+    }
+    client_close(client);
+}
+
+static void offer_jobs(const char *socket_option, const char *prefix, enum word_class words)
 {
     char pattern[NAME_LEN_MAX + 2];
     struct emit call = {0};
 
+    if (prefix[0] != '\0' && !name_valid(prefix))
+        return;
     snprintf(pattern, sizeof pattern, "%s*", prefix);
     client_begin_call(&call, "List", true);
     emit_open(&call, "match", '[');
@@ -82,55 +124,15 @@ static int call_list(struct client *client, const char *prefix, enum word_class 
     } else {
         emit_bool(&call, "all", words == WORD_ANY_JOB);
     }
-    int r = client_call(client, &call);
-    emit_free(&call);
-    return r;
+    offer_names(socket_option, prefix, &call, "jobs");
 }
 
-static void offer_slice(const char *prefix, struct skim_value jobs, size_t *told)
+static void offer_actions(const char *socket_option, const char *prefix)
 {
-    struct skim s = skim_array(jobs);
-    struct skim_value job;
-    char buf[NAME_LEN_MAX + 2];
+    struct emit call = {0};
 
-    while (skim_next(&s, &job)) {
-        const char *name = text_of(job, "name", buf, sizeof buf);
-        if (name == NULL || !name_valid(name))
-            continue;
-        if (++*told > NAMES_MAX)
-            return;
-        offer(prefix, name, strlen(name));
-    }
-}
-
-/* Without a word on stderr: a prompt is no place for it. */
-static void offer_jobs(const char *socket_option, const char *prefix, enum word_class words)
-{
-    char path[CLIENT_PATH_MAX];
-    struct client *client;
-    struct skim_reply reply;
-    size_t told = 0;
-
-    if (prefix[0] != '\0' && !name_valid(prefix))
-        return;
-    if (client_find_socket(socket_option, path, sizeof path) < 0 || client_open(path, TIMEOUT_MS, &client) < 0)
-        return;
-    bool more = call_list(client, prefix, words) == 0;
-    while (more && told <= NAMES_MAX && client_receive(client, &reply) == 0) {
-        offer_slice(prefix, skim_member(reply.parameters, "jobs"), &told);
-        more = reply.continues;
-    }
-    client_close(client);
-}
-
-static void offer_value(const char *prefix, unsigned id)
-{
-    if (id == OPTION_SOCKET || id == OPTION_FILE)
-        puts(":files");
-    else if (id == OPTION_STATE)
-        offer_states(prefix);
-    else
-        offer_values(prefix, option_takes(id));
+    client_begin_call(&call, "Actions", true);
+    offer_names(socket_option, prefix, &call, "actions");
 }
 
 /* The value of --socket among the words, if it is there: the jobs to offer are those of that daemon. */
@@ -142,6 +144,32 @@ static const char *socket_among(int n, char *words[])
         if (is_option(words[i]) && option_find(words[i], GLOBAL_OPTIONS, &value) == OPTION_SOCKET)
             path = value != NULL ? value : i + 1 < n ? words[i + 1] : NULL;
     return path;
+}
+
+static void offer_value(const char *prefix, unsigned id, const char *socket_option)
+{
+    switch (id) {
+    case OPTION_SOCKET:
+    case OPTION_FILE:
+        puts(":files");
+        break;
+    case OPTION_STATE:
+        offer_states(prefix);
+        break;
+    case OPTION_SPEC + KEY_ON_TICK:
+    case OPTION_SPEC + KEY_ON_FINISH:
+    case OPTION_SPEC + KEY_ON_FAILURE:
+    case OPTION_SPEC + KEY_ON_STOP:
+        offer_values(prefix, option_takes(id));
+        offer_actions(socket_option, prefix);
+        break;
+    case OPTION_SPEC + KEY_AFTER:
+        offer_jobs(socket_option, prefix, WORD_LIVE_JOB);
+        break;
+    default:
+        offer_values(prefix, option_takes(id));
+        break;
+    }
 }
 
 static void offer_operands(const struct verb *verb, int n, char *words[], const char *prefix)
@@ -190,7 +218,7 @@ void complete(int n, char *words[])
     unsigned id = n > 0 && is_option(words[n - 1]) ? option_find(words[n - 1], UINT64_MAX, &value) : OPTION_COUNT;
 
     if (id < OPTION_COUNT && value == NULL && option_takes(id) != NULL)
-        offer_value(prefix, id);
+        offer_value(prefix, id, socket_among(n, words));
     if (id < OPTION_COUNT && value == NULL && option_wants(id, NULL))
         return;
     if (prefix[0] == '-')

@@ -1,6 +1,6 @@
 /*
- * output - what twistyctl prints of the daemon's replies: for people (output_table.c, output_event.c) or as JSON
- * (output_json.c).
+ * output - what twistyctl prints of the daemon's replies: for people (output_table.c, output_list.c, output_event.c)
+ * or as JSON (output_json.c).
  *
  * The values are those of io.twisty.Control. Everything goes to stdout; who calls looks for write errors. A member
  * that is missing or of another type is printed as absent: the daemon may be newer or older than twistyctl.
@@ -12,8 +12,9 @@
 
 #include <stdbool.h>
 
-/* List columns; fixed by the first slice, so that a list of any length needs no more memory than a slice. */
-#define LIST_COLUMNS 9
+/* At most. Their widths are fixed by the first slice, so that a list of any length needs no more memory than a slice.
+ */
+#define LIST_COLUMNS 10
 
 struct output {
     const struct output_ops *ops;
@@ -30,6 +31,8 @@ struct output_ops {
     void (*steered)(struct output *out, struct skim_value jobs, bool removed, bool last);
     /* A slice of a list, an array of jobs. */
     void (*list)(struct output *out, struct skim_value jobs, bool last);
+    /* The same of actions. */
+    void (*actions)(struct output *out, struct skim_value actions, bool last);
     void (*job)(struct output *out, struct skim_value job);
     void (*event)(struct output *out, struct skim_value event);
     void (*status)(struct output *out, struct skim_value status);
@@ -39,6 +42,10 @@ struct output_ops {
 
 extern const struct output_ops output_table;
 extern const struct output_ops output_json;
+
+/* Slices of lists as tables: output_list.c. */
+void output_list_jobs(struct output *out, struct skim_value jobs, bool last);
+void output_list_actions(struct output *out, struct skim_value actions, bool last);
 
 /* An event as a line of the log: output_event.c. */
 void output_event_line(struct output *out, struct skim_value event);

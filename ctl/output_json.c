@@ -8,8 +8,8 @@ static void put_done(struct output *out)
     puts("{}");
 }
 
-/* An array with a job on each line, which may come in slices: what goes before a job, and the end. */
-static void begin_job(struct output *out)
+/* An array with a value on each line, which may come in slices: what goes before a value, and the end. */
+static void begin_value(struct output *out)
 {
     fputs(out->begun ? ",\n" : "[\n", stdout);
     out->begun = true;
@@ -20,15 +20,15 @@ static void end_array(const struct output *out)
     puts(out->begun ? "\n]" : "[]");
 }
 
-/* The jobs as the daemon wrote them. */
-static void put_list(struct output *out, struct skim_value jobs, bool last)
+/* The jobs or actions as the daemon wrote them. */
+static void put_list(struct output *out, struct skim_value values, bool last)
 {
-    struct skim s = skim_array(jobs);
-    struct skim_value job;
+    struct skim s = skim_array(values);
+    struct skim_value value;
 
-    while (skim_next(&s, &job)) {
-        begin_job(out);
-        fwrite(job.text, 1, job.len, stdout);
+    while (skim_next(&s, &value)) {
+        begin_value(out);
+        fwrite(value.text, 1, value.len, stdout);
     }
     if (last)
         end_array(out);
@@ -65,6 +65,7 @@ const struct output_ops output_json = {
     .added_many = put_added_many,
     .steered = put_steered,
     .list = put_list,
+    .actions = put_list,
     .job = put_value,
     .event = put_value,
     .status = put_value,

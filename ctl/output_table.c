@@ -12,9 +12,6 @@
 #include <string.h>
 #include <time.h>
 
-/* What does not fit is cut; a name has at most 40 characters. */
-#define CELL_MAX 64
-
 /* The text of a member; "-" when it is absent. */
 static void put_member(struct skim_value object, const char *key)
 {
@@ -197,164 +194,6 @@ static void put_steered(struct output *out, struct skim_value jobs, bool removed
         out->begun = true;
     }
     if (last && !out->begun)
-        puts("no jobs");
-}
-
-struct row {
-    char cell[LIST_COLUMNS][CELL_MAX];
-};
-
-enum column {
-    COLUMN_NAME,
-    COLUMN_KIND,
-    COLUMN_STATE,
-    COLUMN_LEFT,
-    COLUMN_TICKS,
-    COLUMN_MISSED,
-    COLUMN_RATE,
-    COLUMN_EVERY,
-    COLUMN_NEXT,
-};
-
-static const struct row headings = {{
-    [COLUMN_NAME] = "NAME",
-    [COLUMN_KIND] = "KIND",
-    [COLUMN_STATE] = "STATE",
-    [COLUMN_LEFT] = "LEFT",
-    [COLUMN_TICKS] = "TICKS",
-    [COLUMN_MISSED] = "MISSED",
-    [COLUMN_RATE] = "RATE",
-    [COLUMN_EVERY] = "EVERY",
-    [COLUMN_NEXT] = "NEXT",
-}};
-
-/* What a row is made of, in the order in which the daemon has the members. */
-enum { NAME, KIND, STATE, LEFT, TICKS, MISSED, COUNT, RATE, INTERVAL, AFTER, NEXT, LIST_MEMBERS };
-
-static const char *const list_members[LIST_MEMBERS] = {
-    [NAME] = "name",   [KIND] = "kind",     [STATE] = "state",
-    [LEFT] = "left",   [TICKS] = "ticks",   [MISSED] = "missed",
-    [COUNT] = "count", [RATE] = "rate",     [INTERVAL] = "intervalNsec",
-    [AFTER] = "after", [NEXT] = "nextNsec",
-};
-
-static void set_text(char *cell, struct skim_value value)
-{
-    char buf[CELL_MAX];
-    const char *text = skim_text(value, buf, sizeof buf);
-
-    cell[0] = '\0';
-    text_escape(cell, CELL_MAX, 0, text != NULL ? text : "-");
-}
-
-static void set_number(char *cell, struct skim_value value)
-{
-    int64_t n = 0;
-
-    skim_int(value, &n);
-    snprintf(cell, CELL_MAX, "%" PRId64, n);
-}
-
-/* "3/5": what is left of the count. */
-static void set_left(char *cell, struct skim_value left_value, struct skim_value count_value)
-{
-    int64_t count, left;
-
-    if (skim_int(count_value, &count) && skim_int(left_value, &left))
-        snprintf(cell, CELL_MAX, "%" PRId64 "/%" PRId64, left, count);
-    else
-        snprintf(cell, CELL_MAX, "-");
-}
-
-static void set_span(char *cell, struct skim_value value, const char *after)
-{
-    char span[SPAN_HUMAN_MAX];
-    int64_t ns;
-
-    if (skim_int(value, &ns))
-        snprintf(cell, CELL_MAX, "%s%s", span_human(ns > 0 ? ns : 0, span, sizeof span), after);
-    else
-        snprintf(cell, CELL_MAX, "-");
-}
-
-/* Until the job has something to do; or what it waits for. */
-static void set_next(char *cell, const char *state, struct skim_value next, struct skim_value awaited)
-{
-    char name[CELL_MAX];
-    int64_t ns;
-
-    if (strcmp(state, "waiting") == 0 && !skim_int(next, &ns) && skim_text(awaited, name, sizeof name) != NULL) {
-        snprintf(cell, CELL_MAX, "after ");
-        text_escape(cell, CELL_MAX, strlen(cell), name);
-        return;
-    }
-    set_span(cell, next, strcmp(state, "paused") == 0 ? " (paused)" : "");
-}
-
-static void fill_row(struct row *row, struct skim_value job)
-{
-    struct skim_value members[LIST_MEMBERS];
-
-    skim_members(job, list_members, members, LIST_MEMBERS);
-    set_text(row->cell[COLUMN_NAME], members[NAME]);
-    set_text(row->cell[COLUMN_KIND], members[KIND]);
-    set_text(row->cell[COLUMN_STATE], members[STATE]);
-    set_left(row->cell[COLUMN_LEFT], members[LEFT], members[COUNT]);
-    set_number(row->cell[COLUMN_TICKS], members[TICKS]);
-    set_number(row->cell[COLUMN_MISSED], members[MISSED]);
-    set_text(row->cell[COLUMN_RATE], members[RATE]);
-    set_span(row->cell[COLUMN_EVERY], members[INTERVAL], "");
-    set_next(row->cell[COLUMN_NEXT], row->cell[COLUMN_STATE], members[NEXT], members[AFTER]);
-}
-
-static void widen(struct output *out, const struct row *row)
-{
-    for (size_t c = 0; c < LIST_COLUMNS; c++)
-        if ((int)strlen(row->cell[c]) > out->widths[c])
-            out->widths[c] = (int)strlen(row->cell[c]);
-}
-
-static void put_row(const struct output *out, const struct row *row)
-{
-    size_t c;
-
-    for (c = 0; c < LIST_COLUMNS - 1; c++) {
-        bool number = c == COLUMN_LEFT || c == COLUMN_TICKS || c == COLUMN_MISSED;
-        printf("%*s  ", number ? out->widths[c] : -out->widths[c], row->cell[c]);
-    }
-    puts(row->cell[c]);
-}
-
-static void begin_list(struct output *out, struct skim_value jobs)
-{
-    struct skim s = skim_array(jobs);
-    struct skim_value job;
-    struct row row;
-
-    if (!out->quiet)
-        widen(out, &headings);
-    while (skim_next(&s, &job)) {
-        fill_row(&row, job);
-        widen(out, &row);
-        out->begun = true;
-    }
-    if (out->begun && !out->quiet)
-        put_row(out, &headings);
-}
-
-static void put_list(struct output *out, struct skim_value jobs, bool last)
-{
-    struct skim s = skim_array(jobs);
-    struct skim_value job;
-    struct row row;
-
-    if (!out->begun)
-        begin_list(out, jobs);
-    while (skim_next(&s, &job)) {
-        fill_row(&row, job);
-        put_row(out, &row);
-    }
-    if (last && !out->begun && !out->quiet)
         puts("no jobs");
 }
 
@@ -659,7 +498,8 @@ const struct output_ops output_table = {
     .added = put_added,
     .added_many = put_added_many,
     .steered = put_steered,
-    .list = put_list,
+    .list = output_list_jobs,
+    .actions = output_list_actions,
     .job = put_job,
     .event = output_event_line,
     .status = put_status,

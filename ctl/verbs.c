@@ -398,6 +398,15 @@ const struct verb verbs[] = {
         .run = command_remove,
     },
     {
+        .name = "actions",
+        .operands = "",
+        .summary = "list the actions that jobs can name",
+        .help = "What the configuration defines, and what became of it: RUNNING and QUEUED are runs under way,\n"
+                "STARTED, FAILED and SKIPPED those since the daemon started. --json tells more.\n",
+        .repeatable = true,
+        .run = command_actions,
+    },
+    {
         .name = "status",
         .operands = "",
         .summary = "tell how the daemon is",

@@ -32,7 +32,7 @@ static int check_action(const struct accept *a, size_t i, enum spec_key key, con
             snprintf(why, sizeof why, "there is no action '%s'; only the configuration can define one", name);
         return reply_invalid_job(a, i, spec_keys[key].json, why);
     }
-    if (a->rq->peer->privileged || action->allow == ALLOW_GROUP)
+    if (action_permits(action, a->rq->peer->privileged))
         return 0;
     snprintf(why, sizeof why, "the action '%s' is for root to name; 'allow = group' would let members of the group",
              name);

@@ -30,6 +30,22 @@ static const char *const allow_names[] = {
     [ALLOW_GROUP] = "group",
 };
 
+const char *action_overlap_name(enum action_overlap overlap)
+{
+    return overlap_names[overlap];
+}
+
+const char *action_allow_name(enum action_allow allow)
+{
+    return allow_names[allow];
+}
+
+static void tally_unref(struct action_tally *tally)
+{
+    if (tally != NULL && --tally->references == 0)
+        free(tally);
+}
+
 struct action *action_new(const char *name)
 {
     struct action *action = calloc(1, sizeof *action);
@@ -38,8 +54,11 @@ struct action *action_new(const char *name)
     action->references = 1;
     action->timeout = 30 * NSEC_PER_SEC;
     action->backoff = NSEC_PER_SEC;
+    action->tally = calloc(1, sizeof *action->tally);
+    if (action->tally != NULL)
+        action->tally->references = 1;
     action->name = strdup(name);
-    if (action->name == NULL) {
+    if (action->tally == NULL || action->name == NULL) {
         action_unref(action);
         return NULL;
     }
@@ -56,6 +75,7 @@ void action_unref(struct action *action)
 {
     if (action == NULL || --action->references > 0)
         return;
+    tally_unref(action->tally);
     text_list_clear(&action->exec);
     text_list_clear(&action->environment);
     free(action->name);
@@ -72,21 +92,27 @@ void actions_sort(struct actions *actions)
     qsort(actions->list, actions->n, sizeof(struct action *), by_name);
 }
 
-struct action *actions_find(const struct actions *actions, const char *name, const char **nearest)
+size_t actions_behind(const struct actions *actions, const char *name)
 {
-    struct nearest near;
     size_t low = 0, high = actions->n;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = strcmp(name, actions->list[middle]->name);
-        if (order == 0)
-            return actions->list[middle];
-        if (order < 0)
+        if (strcmp(name, actions->list[middle]->name) < 0)
             high = middle;
         else
             low = middle + 1;
     }
+    return low;
+}
+
+struct action *actions_find(const struct actions *actions, const char *name, const char **nearest)
+{
+    struct nearest near;
+    size_t behind = actions_behind(actions, name);
+
+    if (behind > 0 && strcmp(actions->list[behind - 1]->name, name) == 0)
+        return actions->list[behind - 1];
     if (nearest == NULL)
         return NULL;
     nearest_init(&near, name);
@@ -96,12 +122,32 @@ struct action *actions_find(const struct actions *actions, const char *name, con
     return NULL;
 }
 
+void actions_succeed(struct actions *actions, const struct actions *old)
+{
+    for (size_t i = 0, j = 0; i < actions->n && j < old->n;) {
+        struct action *action = actions->list[i];
+        int order = strcmp(action->name, old->list[j]->name);
+        if (order == 0) {
+            tally_unref(action->tally);
+            action->tally = old->list[j]->tally;
+            action->tally->references++;
+        }
+        i += order <= 0;
+        j += order >= 0;
+    }
+}
+
 void actions_clear(struct actions *actions)
 {
     for (size_t i = 0; i < actions->n; i++)
         action_unref(actions->list[i]);
     free(actions->list);
     *actions = (struct actions){0};
+}
+
+bool action_permits(const struct action *action, bool privileged)
+{
+    return privileged || action->allow == ALLOW_GROUP;
 }
 
 /* A text that is split into words, and what came of it. */

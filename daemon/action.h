@@ -2,7 +2,8 @@
  * action - a command that the configuration defines: its keys, its command line, and when it is tried again.
  *
  * Pure. An action is immutable once it is made, and shared: the configuration and each run of it hold a reference, so
- * that a run goes on with its own copy when the configuration changes.
+ * that a run goes on with its own copy when the configuration changes. Only what became of its runs is counted in it,
+ * by the runner, and goes on from one configuration to the next.
  */
 #ifndef TWISTY_ACTION_H
 #define TWISTY_ACTION_H
@@ -47,8 +48,26 @@ enum action_key {
 /* Their words in the INI file. */
 extern const char *const action_keys[ACTION_KEYS];
 
+const char *action_overlap_name(enum action_overlap overlap);
+const char *action_allow_name(enum action_allow allow);
+
+/* Runs of one action, or of all. */
+struct action_counts {
+    uint32_t running;
+    uint32_t queued;  // wait for their turn, their predecessor or their next try
+    uint64_t started; // since the start, every try
+    uint64_t failed;  // tries, and those that could not be taken into the line
+    uint64_t skipped; // also those that gave way to the next
+};
+
+struct action_tally {
+    unsigned references; // of all the actions that have had the name one after the other
+    struct action_counts counts;
+};
+
 struct action {
     unsigned references;
+    struct action_tally *tally;   // a reference
     char *name;                   // owned
     struct text_list exec;        // the program's absolute path and its arguments
     struct text_list environment; // "NAME" as the daemon has it, or "NAME=VALUE"
@@ -72,8 +91,18 @@ struct actions {
 
 /* The action of this name, or NULL; then *nearest, unless it is NULL, is the name that may have been meant, or NULL. */
 struct action *actions_find(const struct actions *actions, const char *name, const char **nearest);
+
+/* The index of the first whose name is after this one in the order of the list; actions->n: there is none. */
+size_t actions_behind(const struct actions *actions, const char *name);
+
+/* Those of the same name as one of `old` go on with its counts. */
+void actions_succeed(struct actions *actions, const struct actions *old);
+
 void actions_sort(struct actions *actions);
 void actions_clear(struct actions *actions);
+
+/* May somebody name it for a job, who may do everything or is just a member of the socket's group? */
+bool action_permits(const struct action *action, bool privileged);
 
 /* Set a key from its text. 0; -EINVAL or -ERANGE with a phrase that completes "KEY: ..." in `why`; -ENOMEM. */
 int action_set(struct action *action, enum action_key key, const char *value, char *why, size_t size);

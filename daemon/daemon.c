@@ -248,6 +248,7 @@ static void take_settings(struct daemon *d, struct config *config)
     spec_draft_clear(&d->defaults);
     d->defaults = config->defaults;
     config->defaults = (struct spec_draft){0};
+    actions_succeed(&config->actions, &d->actions);
     actions_clear(&d->actions);
     d->actions = config->actions;
     config->actions = (struct actions){0};
@@ -396,9 +397,9 @@ static void on_status(void *ctx, struct daemon_status *out)
         .start = d->start,
         .suppressed = report_suppressed(d->report),
         .log_lost = stats.lost,
+        .actions = reactions_counts(d->reactions),
         .lateness = &d->lateness,
     };
-    reactions_counts(d->reactions, &out->actions);
 }
 
 static bool on_message(void *ctx, struct conn *conn, const char *text, size_t len)

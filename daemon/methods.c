@@ -4,6 +4,7 @@
 #include "arena.h"
 #include "interfaces.h"
 #include "reply.h"
+#include "status.h"
 #include "streams.h"
 #include "text.h"
 
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <unistd.h>
 
 /* A call of Reload() that has not been answered. */
 struct waiter {
@@ -29,7 +29,6 @@ struct methods {
     struct control *control;
     struct methods_hooks hooks;
     struct streams *streams;
-    pid_t pid;
     struct waiters waiting;  // for a reload that has not begun
     struct waiters attended; // by the one that has
 };
@@ -257,126 +256,20 @@ static void watch(struct methods *m, const struct request *rq)
     streams_watch(m->streams, rq);
 }
 
-/* Status */
-
-static void put_loop_source(void *ctx, const char *purpose, const char *detail, int number, unsigned what)
+static void actions(struct methods *m, const struct request *rq)
 {
-    static const struct {
-        unsigned bit;
-        const char *word;
-    } words[] = {{WATCH_READ, "read"}, {WATCH_WRITE, "write"}, {WATCH_TIMEOUT, "timeout"}, {WATCH_SIGNAL, "signal"}};
-    struct emit *e = ctx;
-
-    emit_open(e, NULL, '{');
-    emit_text(e, "purpose", purpose);
-    emit_text(e, "detail", detail);
-    if (number < 0)
-        emit_null(e, "number");
-    else
-        emit_int(e, "number", number);
-    emit_open(e, "waitsFor", '[');
-    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-        if ((what & words[i].bit) != 0)
-            emit_text(e, NULL, words[i].word);
-    emit_close(e, ']');
-    emit_close(e, '}');
-}
-
-static void put_counts(struct emit *e, const struct jobs_counts *counts)
-{
-    emit_open(e, "jobs", '{');
-    emit_int(e, "listed", counts->listed);
-    emit_int(e, "live", counts->live);
-    emit_int(e, "foreground", counts->foreground);
-    emit_int(e, "paused", counts->paused);
-    emit_int(e, "ever", (int64_t)counts->ever);
-    emit_close(e, '}');
-    emit_int(e, "ticks", (int64_t)counts->ticks);
-    emit_int(e, "missed", (int64_t)counts->missed);
-}
-
-static void put_next(struct emit *e, const struct methods *m, const struct wire_clock *clock)
-{
-    struct job *job;
-    int64_t due;
-
-    if (!jobs_next_due(m->jobs, &due, &job)) {
-        emit_null(e, "nextName");
-        emit_null(e, "nextUsec");
-        emit_null(e, "nextNsec");
-        return;
-    }
-    emit_text(e, "nextName", job_name(job));
-    emit_int(e, "nextUsec", wire_usec(clock, due));
-    emit_int(e, "nextNsec", due - clock->now);
-}
-
-static void put_lateness(struct emit *e, const struct lateness *lateness)
-{
-    if (lateness->n == 0) {
-        emit_null(e, "lateness");
-        return;
-    }
-    emit_open(e, "lateness", '{');
-    emit_int(e, "p50Nsec", lateness_within(lateness, 50));
-    emit_int(e, "p99Nsec", lateness_within(lateness, 99));
-    emit_int(e, "maxNsec", lateness->max);
-    emit_close(e, '}');
-}
-
-static void put_actions(struct emit *e, const struct runner_counts *counts)
-{
-    emit_open(e, "actions", '{');
-    emit_int(e, "running", counts->running);
-    emit_int(e, "queued", counts->queued);
-    emit_int(e, "started", (int64_t)counts->started);
-    emit_int(e, "failed", (int64_t)counts->failed);
-    emit_int(e, "skipped", (int64_t)counts->skipped);
-    emit_close(e, '}');
-}
-
-static void put_daemon(struct emit *e, const struct methods *m, const struct wire_clock *clock)
-{
-    struct daemon_status daemon;
-
-    m->hooks.status(m->hooks.ctx, &daemon);
-    emit_text(e, "version", TWISTY_VERSION);
-    emit_int(e, "pid", m->pid);
-    emit_int(e, "startUsec", wire_usec(clock, daemon.start));
-    emit_int(e, "uptimeNsec", clock->now - daemon.start);
-    emit_text(e, "backend", loop_backend(m->loop));
-    emit_text(e, "clock", daemon.clock);
-    emit_text(e, "logTarget", daemon.log_target);
-    wire_text(e, "configuration", daemon.configuration);
-    wire_text(e, "socket", control_path(m->control));
-    wire_text(e, "stateFile", durable_path(m->durable));
-    wire_text(e, "degraded", durable_degraded(m->durable));
-    emit_bool(e, "exitWhenDone", daemon.exit_when_done);
-    put_lateness(e, daemon.lateness);
-    emit_int(e, "suppressed", (int64_t)daemon.suppressed);
-    emit_int(e, "logLost", (int64_t)daemon.log_lost);
-    put_actions(e, &daemon.actions);
-    emit_int(e, "connections", control_connections(m->control));
+    streams_actions(m->streams, rq, m->hooks.actions(m->hooks.ctx));
 }
 
 static void status(struct methods *m, const struct request *rq)
 {
-    struct wire_clock clock = reply_clock(m->loop);
-    struct jobs_counts counts;
+    const struct wire_clock clock = reply_clock(m->loop);
+    struct status status = {.jobs = m->jobs, .loop = m->loop, .durable = m->durable, .control = m->control};
     struct emit e = {0};
 
-    jobs_counts(m->jobs, &counts);
+    m->hooks.status(m->hooks.ctx, &status.daemon);
     varlink_begin_reply(&e);
-    emit_open(&e, "status", '{');
-    put_daemon(&e, m, &clock);
-    put_counts(&e, &counts);
-    put_next(&e, m, &clock);
-    if (request_flag(rq, "loop")) {
-        emit_open(&e, "loop", '[');
-        watch_describe(loop_watches(m->loop), put_loop_source, &e);
-        emit_close(&e, ']');
-    }
-    emit_close(&e, '}');
+    status_put(&e, &status, &clock, request_flag(rq, "loop"));
     reply(rq, &e);
 }
 
@@ -528,6 +421,7 @@ static const struct method methods[] = {
         .params = {{"match", PARAM_STRINGS, false}},
         .handle = watch,
     },
+    {.name = TWISTY_INTERFACE ".Actions", .access = MEMBERS, .handle = actions},
     {
         .name = TWISTY_INTERFACE ".Status",
         .access = MEMBERS,
@@ -727,7 +621,6 @@ struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const st
     m->loop = loop;
     m->durable = durable;
     m->hooks = *hooks;
-    m->pid = getpid();
     json_set_alloc_funcs(arena_alloc, arena_free); // for the calls, which are parsed and freed one after the other
     TAILQ_INIT(&m->waiting);
     TAILQ_INIT(&m->attended);

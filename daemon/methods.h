@@ -2,7 +2,7 @@
  * methods - the control socket's methods: one table with name, who may, parameters and handler.
  *
  * The interface is io.twisty.Control.varlink, served from the binary; a test holds the table to it. What takes long
- * is done by streams.c; how jobs look as JSON is wire.c's.
+ * is done by streams.c; how things look as JSON is for wire.c and status.c.
  */
 #ifndef TWISTY_METHODS_H
 #define TWISTY_METHODS_H
@@ -10,25 +10,12 @@
 #include "control.h"
 #include "durable.h"
 #include "jobs.h"
-#include "lateness.h"
 #include "loop.h"
 #include "reload.h"
-#include "runner.h"
+#include "report.h"
+#include "status.h"
 
 struct methods;
-
-/* What Status() tells that methods.c cannot know by itself. */
-struct daemon_status {
-    const char *configuration; // NULL: none
-    const char *clock;
-    const char *log_target;
-    bool exit_when_done;
-    int64_t start; // of the loop's clock
-    uint64_t suppressed;
-    uint64_t log_lost;
-    struct runner_counts actions;
-    const struct lateness *lateness; // of all ticks
-};
 
 struct methods_hooks {
     void (*status)(void *ctx, struct daemon_status *out);

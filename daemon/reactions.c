@@ -339,7 +339,7 @@ bool reactions_idle(const struct reactions *r, bool foreground)
     return STAILQ_EMPTY(&r->doomed) && runner_idle(r->runner, foreground);
 }
 
-void reactions_counts(const struct reactions *r, struct runner_counts *out)
+struct action_counts reactions_counts(const struct reactions *r)
 {
-    runner_counts(r->runner, out);
+    return runner_counts(r->runner);
 }

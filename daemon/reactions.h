@@ -50,6 +50,6 @@ void reactions_stop(struct reactions *r, int64_t now);
 /* As runner_idle(), and no job is still to be ended. */
 bool reactions_idle(const struct reactions *r, bool foreground);
 
-void reactions_counts(const struct reactions *r, struct runner_counts *out);
+struct action_counts reactions_counts(const struct reactions *r);
 
 #endif

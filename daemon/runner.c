@@ -61,12 +61,24 @@ struct runner {
     uint32_t n_slots, n_free;
     struct run_list ready;                   // oldest first
     LIST_HEAD(bucket, run) buckets[BUCKETS]; // by the job's id
-    uint32_t n_runs, n_running, n_foreground;
+    uint32_t n_foreground;
     bool stopping;
     bool quiet; // being freed
     uint64_t seed;
-    uint64_t started, failed, skipped;
+    struct action_counts counts;
 };
+
+/* What is counted of all is counted of the one, too. */
+#define COUNT(r, action, member, step)                                                                                 \
+    do {                                                                                                               \
+        (r)->counts.member step;                                                                                       \
+        (action)->tally->counts.member step;                                                                           \
+    } while (false)
+
+static uint32_t n_runs(const struct runner *r)
+{
+    return r->counts.running + r->counts.queued;
+}
 
 static struct bucket *bucket_of(struct runner *r, uint64_t job)
 {
@@ -202,7 +214,7 @@ static void run_end(struct run *run)
     sched_cancel(r->sched, run->slot);
     r->slots[run->slot] = NULL;
     r->free_slots[r->n_free++] = run->slot;
-    r->n_runs--;
+    COUNT(r, run->action, queued, --);
     r->n_foreground -= !run->occasion.background;
     run_free(run);
 }
@@ -222,9 +234,9 @@ static void tell(struct run *run, const struct run_result *result)
     struct runner *r = run->runner;
 
     if (result->outcome == RUN_SUPERSEDED)
-        r->skipped++;
+        COUNT(r, run->action, skipped, ++);
     else if (result->outcome != RUN_SUCCEEDED)
-        r->failed++;
+        COUNT(r, run->action, failed, ++);
     r->hooks.ended(r->hooks.ctx, run->action, &run->occasion, result);
 }
 
@@ -254,7 +266,7 @@ static struct run *run_new(struct runner *r, struct action *action, const struct
     TAILQ_INIT(&run->followers);
     run->slot = r->free_slots[--r->n_free];
     r->slots[run->slot] = run;
-    r->n_runs++;
+    COUNT(r, action, queued, ++);
     r->n_foreground += !occasion->background;
     return run;
 }
@@ -297,9 +309,9 @@ int runner_add(struct runner *r, struct action *action, const struct occasion *o
     if (r->stopping) {
         error = -ESHUTDOWN;
     } else if (leader != NULL && absorbs(leader, action, occasion)) {
-        r->skipped++;
+        COUNT(r, action, skipped, ++);
         return -EALREADY;
-    } else if (r->n_runs >= r->config.max_actions + r->config.max_queued ||
+    } else if (n_runs(r) >= r->config.max_actions + r->config.max_queued ||
                (leader != NULL && leader->n_followers == FOLLOWERS_MAX)) {
         error = -ENOBUFS;
     } else if ((run = run_new(r, action, occasion)) == NULL) {
@@ -307,7 +319,8 @@ int runner_add(struct runner *r, struct action *action, const struct occasion *o
     } else {
         queue(run, leader);
     }
-    r->failed += error < 0;
+    if (error < 0)
+        COUNT(r, action, failed, ++);
     return error;
 }
 
@@ -375,7 +388,8 @@ static void end_try(struct run *run, struct run_result *result, int64_t now)
 {
     struct runner *r = run->runner;
 
-    r->n_running--;
+    COUNT(r, run->action, running, --);
+    COUNT(r, run->action, queued, ++);
     result->runtime = now - run->begun;
     result->attempt = run->attempt;
     result->last_line = run->command != NULL ? command_last_line(run->command) : NULL;
@@ -443,8 +457,9 @@ static void start(struct run *run, int64_t now)
     run->attempt++;
     run->begun = now;
     run->told = run->untold = 0;
-    r->n_running++;
-    r->started++;
+    COUNT(r, run->action, queued, --);
+    COUNT(r, run->action, running, ++);
+    COUNT(r, run->action, started, ++);
     sched_set(r->sched, run->slot, now + run->action->timeout);
     int error = start_command(run);
     if (error == 0)
@@ -466,7 +481,7 @@ static void run_due(struct run *run, int64_t now)
 
 static bool can_start(const struct runner *r)
 {
-    return !TAILQ_EMPTY(&r->ready) && r->n_running < r->config.max_actions && !r->stopping;
+    return !TAILQ_EMPTY(&r->ready) && r->counts.running < r->config.max_actions && !r->stopping;
 }
 
 void runner_work(struct runner *r, int64_t now)
@@ -522,16 +537,10 @@ void runner_stop(struct runner *r, int64_t now)
 
 bool runner_idle(const struct runner *r, bool foreground)
 {
-    return foreground ? r->n_foreground == 0 : r->n_runs == 0;
+    return foreground ? r->n_foreground == 0 : n_runs(r) == 0;
 }
 
-void runner_counts(const struct runner *r, struct runner_counts *out)
+struct action_counts runner_counts(const struct runner *r)
 {
-    *out = (struct runner_counts){
-        .running = r->n_running,
-        .queued = r->n_runs - r->n_running,
-        .started = r->started,
-        .failed = r->failed,
-        .skipped = r->skipped,
-    };
+    return r->counts;
 }

@@ -83,14 +83,7 @@ void runner_stop(struct runner *r, int64_t now);
 /* Does nothing run or wait? foreground: for a job that is not in the background. */
 bool runner_idle(const struct runner *r, bool foreground);
 
-struct runner_counts {
-    uint32_t running;
-    uint32_t queued;  // wait for their turn, their predecessor or their next try
-    uint64_t started; // since the start, every try
-    uint64_t failed;  // tries, and those that could not be taken into the line
-    uint64_t skipped; // also those that gave way to the next
-};
-
-void runner_counts(const struct runner *r, struct runner_counts *out);
+/* Of all actions; each of them has its own as well. */
+struct action_counts runner_counts(const struct runner *r);
 
 #endif

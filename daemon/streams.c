@@ -3,16 +3,23 @@
 #include "text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
 /* Changes under way that nobody waits for; while there are as many, no further ones begin. */
 #define ORPHANS_MAX 16
 
-/* What a connection is in the middle of: a walk over jobs, or a stream of events. */
+/* Actions in one slice of a reply, and in a reply that is not sliced. */
+#define SLICE_ACTIONS     128
+#define ONE_REPLY_ACTIONS 1000
+
+/* What a connection is in the middle of: a walk over jobs or over actions, or a stream of events. */
 struct stream {
     struct conn *conn;               // NULL: the caller has gone
-    struct walk *walk;               // NULL: it watches
+    struct walk *walk;               // over jobs; NULL: it does something else
+    const struct actions *actions;   // which it lists; NULL: it does something else
+    char last[NAME_LEN_MAX + 1];     // of these, the last that was told
     struct varlink_call call;        // only its flags
     struct emit reply;               // of a walk: the slice that is being made
     struct text_list match;          // what it watches; empty: everything
@@ -97,10 +104,10 @@ static void reply_walk_error(struct streams *s, const struct stream *st, int r, 
     }
 }
 
-static void begin_slice(struct stream *st)
+static void begin_slice(struct stream *st, const char *key)
 {
     varlink_begin_reply(&st->reply);
-    emit_open(&st->reply, "jobs", '[');
+    emit_open(&st->reply, key, '[');
 }
 
 static void send_slice(struct stream *st)
@@ -134,7 +141,7 @@ static void walk_on(struct streams *s, struct stream *st)
     if (conn_room(conn) == 0)
         return;
     if (st->reply.len == 0)
-        begin_slice(st);
+        begin_slice(st, "jobs");
     int r = walk_step(st->walk, &clock, is_oneway(st) ? NULL : &st->reply, &error);
     if (durable_sequence(s->durable) > 0)
         st->sequence = durable_sequence(s->durable);
@@ -191,6 +198,45 @@ void streams_walk(struct streams *s, const struct request *rq, struct walk_reque
     }
     reply_walk_error(s, st, r, &error);
     stream_free(st);
+}
+
+/* Not all are more than make a slice, unless the caller takes slices. */
+static void list_actions(struct stream *st)
+{
+    const size_t most = (st->call.flags & VARLINK_MORE) != 0 ? SLICE_ACTIONS : ONE_REPLY_ACTIONS;
+    const struct request rq = request_of(st);
+    size_t i = actions_behind(st->actions, st->last);
+
+    if (conn_room(st->conn) == 0)
+        return;
+    begin_slice(st, "actions");
+    for (size_t n = 0; n < most && i < st->actions->n; n++, i++)
+        wire_action(&st->reply, st->actions->list[i], rq.peer->privileged);
+    if (i < st->actions->n) {
+        snprintf(st->last, sizeof st->last, "%s", st->actions->list[i - 1]->name);
+        send_slice(st);
+        conn_again(st->conn);
+        return;
+    }
+    emit_close(&st->reply, ']');
+    reply(&rq, &st->reply);
+    stream_free(st);
+}
+
+void streams_actions(struct streams *s, const struct request *rq, const struct actions *actions)
+{
+    (void)s;
+    if (actions->n > ONE_REPLY_ACTIONS && (rq->call->flags & VARLINK_MORE) == 0) {
+        reply_limit(rq, "actions in one reply", ONE_REPLY_ACTIONS);
+        return;
+    }
+    struct stream *st = stream_new(rq);
+    if (st == NULL) {
+        reply_no_memory(rq);
+        return;
+    }
+    st->actions = actions;
+    list_actions(st);
 }
 
 static bool watches(const struct stream *st, const char *name)
@@ -322,6 +368,8 @@ void streams_room(struct streams *s, struct conn *conn)
         return;
     if (st->walk != NULL)
         walk_on(s, st);
+    else if (st->actions != NULL)
+        list_actions(st);
     else if (st->lost > 0)
         tell_lost(s, st);
 }
@@ -338,7 +386,7 @@ void streams_closed(struct streams *s, struct conn *conn)
         s->n_orphans++;
         return;
     }
-    if (st->walk == NULL)
+    if (st->walk == NULL && st->actions == NULL)
         LIST_REMOVE(st, link);
     stream_free(st);
 }

@@ -1,5 +1,5 @@
 /*
- * streams - replies that take long: walks over jobs, slice by slice, and watchers who are told of events.
+ * streams - replies that take long: walks over jobs and actions, slice by slice, and watchers who are told of events.
  *
  * A stream belongs to its connection, which has it as conn_data(). A slow reader of events loses some, and is told how
  * many. A change of jobs that has begun goes on to its end when its caller leaves: such orphans are worked off from
@@ -22,6 +22,9 @@ void streams_free(struct streams *s);
 
 /* Answer a call by a walk; the request says what to do, all but who asks. */
 void streams_walk(struct streams *s, const struct request *rq, struct walk_request *request);
+
+/* Answer Actions() with these, which are borrowed; they may change while it goes on. */
+void streams_actions(struct streams *s, const struct request *rq, const struct actions *actions);
 
 /* Answer Watch(). */
 void streams_watch(struct streams *s, const struct request *rq);

@@ -105,6 +105,52 @@ void wire_job(struct emit *e, const struct job *job, const struct wire_clock *cl
     emit_close(e, '}');
 }
 
+void wire_counts(struct emit *e, const char *key, const struct action_counts *counts)
+{
+    emit_open(e, key, '{');
+    emit_int(e, "running", counts->running);
+    emit_int(e, "queued", counts->queued);
+    emit_int(e, "started", (int64_t)counts->started);
+    emit_int(e, "failed", (int64_t)counts->failed);
+    emit_int(e, "skipped", (int64_t)counts->skipped);
+    emit_close(e, '}');
+}
+
+static void put_span(struct emit *e, const char *key, int64_t span)
+{
+    char text[QUANTITY_TEXT_MAX];
+
+    emit_text(e, key, span_format(span, text, sizeof text));
+}
+
+/* Arguments may be secrets; who could read the configuration may have them. */
+static void put_exec(struct emit *e, const struct text_list *exec, bool privileged)
+{
+    if (!privileged) {
+        emit_null(e, "exec");
+        return;
+    }
+    emit_open(e, "exec", '[');
+    for (size_t i = 0; i < exec->n; i++)
+        emit_text(e, NULL, exec->items[i]);
+    emit_close(e, ']');
+}
+
+void wire_action(struct emit *e, const struct action *action, bool privileged)
+{
+    emit_open(e, NULL, '{');
+    emit_text(e, "name", action->name);
+    emit_text(e, "allow", action_allow_name(action->allow));
+    emit_bool(e, "permitted", action_permits(action, privileged));
+    put_span(e, "timeout", action->timeout);
+    emit_text(e, "overlap", action_overlap_name(action->overlap));
+    emit_int(e, "retry", action->retry);
+    put_span(e, "backoff", action->backoff);
+    put_exec(e, &action->exec, privileged);
+    wire_counts(e, "runs", &action->tally->counts);
+    emit_close(e, '}');
+}
+
 /* What an event tells of a job that begins: what the log's line has. */
 static void put_start(struct emit *e, const struct job *job)
 {

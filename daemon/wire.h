@@ -1,11 +1,13 @@
 /*
- * wire - jobs, events and specs as the JSON of io.twisty.Control.varlink. Pure: the times are parameters.
+ * wire - jobs, actions, events and specs as the JSON of io.twisty.Control.varlink. Pure: the times are parameters.
  */
 #ifndef TWISTY_WIRE_H
 #define TWISTY_WIRE_H
 
+#include "action.h"
 #include "emit.h"
 #include "job.h"
+#include "report.h"
 
 #include <jansson.h>
 
@@ -20,6 +22,12 @@ int64_t wire_usec(const struct wire_clock *clock, int64_t when);
 
 /* Type Job, in an array. */
 void wire_job(struct emit *e, const struct job *job, const struct wire_clock *clock);
+
+/* Type ActionCounts, under this key. */
+void wire_counts(struct emit *e, const char *key, const struct action_counts *counts);
+
+/* Type Action, in an array, for somebody who may do all or not. */
+void wire_action(struct emit *e, const struct action *action, bool privileged);
 
 /* "event": type Event, of a job. */
 void wire_event(struct emit *e, const struct job *job, const struct job_event *ev, const struct wire_clock *clock);

@@ -275,6 +275,71 @@ def test_who_may_name_an_action(daemon, as_user):
     d.wait_for('^output job=a .* stdout="stopped"')
 
 
+# What there is, and what became of it
+
+
+def actions(client_or_daemon):
+    return {a["name"]: a for a in client_or_daemon.call("Actions")["actions"]}
+
+
+def test_who_sees_what_of_actions(daemon, as_user):
+    """Everybody who may connect sees which there are; the command line is for those who may do everything."""
+    d = daemon(action("mine", "/bin/echo secret", "timeout = 1min 30s", "overlap = kill", "retry = 2", "backoff = 3s",
+                      "environment = TOKEN=secret") + action("ours", "/bin/true", "allow = group"))
+    none = {"running": 0, "queued": 0, "started": 0, "failed": 0, "skipped": 0}
+    mine = {"name": "mine", "allow": "root", "permitted": True, "timeout": "1min 30s", "overlap": "kill", "retry": 2,
+            "backoff": "3s", "exec": ["/bin/echo", "secret"], "runs": none}
+    ours = {"name": "ours", "allow": "group", "permitted": True, "timeout": "30s", "overlap": "skip", "retry": 0,
+            "backoff": "1s", "exec": ["/bin/true"], "runs": none}
+    assert d.call("Actions")["actions"] == [mine, ours]
+    with member_of(d, as_user) as member:
+        reply = member.call("Actions")["actions"]
+        assert reply == [{**mine, "permitted": False, "exec": None}, {**ours, "exec": None}]
+        assert "secret" not in str(reply)
+    with as_user(d, other_user()) as stranger:
+        assert refused(lambda: stranger.call("Actions")).name == "NotPermitted"
+
+
+def test_runs_are_counted_for_each_action_over_reloads(daemon):
+    config = (shell("good", "echo on; sleep 0.2") + action("bad", "/bin/false", "retry = 1", "backoff = 1ms")
+              + action("idle", "/bin/true") + shell("long", "echo up; exec sleep 100"))
+    d = daemon(config)
+    d.add({"kind": "loop", "interval": "1h", "onTick": "good"}, {"kind": "loop", "interval": "1h", "onTick": "bad"},
+          {"kind": "loop", "interval": "1h", "onTick": "long", "name": "l"})
+    d.add({"kind": "loop", "interval": "20ms", "count": 5, "onTick": "good", "name": "fast",
+           "missed": "burst"})
+    d.wait_for("^finish job=fast")
+    wait_until(lambda: d.status()["actions"]["running"] == 1 and d.status()["actions"]["queued"] == 0)
+    before = d.status()["actions"]
+    d.config.write_text(config.replace("echo on", "echo new").replace("[action:idle]", "[action:other]"))
+    d.ctl("reload")
+    counts = {name: a["runs"] for name, a in actions(d).items()}
+    assert list(counts) == ["bad", "good", "long", "other"], "in the order of their names"
+    assert counts["bad"] == {"running": 0, "queued": 0, "started": 2, "failed": 2, "skipped": 0}
+    assert counts["long"] == {"running": 1, "queued": 0, "started": 1, "failed": 0, "skipped": 0}
+    assert counts["good"]["started"] + counts["good"]["skipped"] == 6 and counts["good"]["skipped"] > 0
+    assert {key: sum(c[key] for c in counts.values()) for key in before} == before
+    d.ctl("reset", "l")  # the old one still runs, with the counts of the new one
+    assert actions(d)["long"]["runs"]["skipped"] == 1
+    assert re.search(r"^bad +root +30s +skip +1 +0 +0 +2 +2 +0$", d.ctl("actions").stdout, re.MULTILINE)
+
+
+def test_any_number_of_actions(daemon):
+    """In slices, while they change; whoever takes no slices is told."""
+    text = "".join(action(f"a{i:05}", "/bin/true") for i in range(5000))
+    d = daemon(text)
+    assert refused(lambda: d.call("Actions")).name == "LimitReached"
+    names = []
+    with d.connect() as client:
+        for reply in client.stream("Actions"):
+            if not names:
+                d.config.write_text(action("a00000", "/bin/true") + action("zz", "/bin/true"), encoding="utf-8")
+                d.ctl("reload")
+            names += [a["name"] for a in reply["actions"]]
+    assert names[:100] == [f"a{i:05}" for i in range(100)] and names[-1] == "zz" and len(names) < 5000
+    assert list(actions(d)) == ["a00000", "zz"]
+
+
 # Dead man's switch
 
 

@@ -606,6 +606,61 @@ def test_shutdown(fake):
     assert (status, json.loads(out)) == (0, {})
 
 
+# actions
+
+
+def an_action(name="page", running=0, queued=0, started=0, failed=0, skipped=0, **changes):
+    return {"name": name, "allow": "root", "permitted": True, "timeout": "30s", "overlap": "skip", "retry": 0,
+            "backoff": "1s", "exec": ["/bin/page"],
+            "runs": {"running": running, "queued": queued, "started": started, "failed": failed, "skipped": skipped},
+            **changes}
+
+
+def action_slices(*parts):
+    return [{"parameters": {"actions": part}, "continues": i + 1 < len(parts)} for i, part in enumerate(parts)]
+
+
+ACTIONS = [an_action(timeout="1min 30s", retry=3, started=12, failed=2),
+           an_action("pour", allow="group", permitted=False, exec=None, overlap="queue", running=1, queued=15, skipped=7)]
+
+ACTION_TABLE = """\
+NAME  ALLOW  TIMEOUT   OVERLAP  RETRY  RUNNING  QUEUED  STARTED  FAILED  SKIPPED
+page  root   1min 30s  skip         3        0       0       12       2        0
+pour  group  30s       queue        0        1      15        0       0        7
+"""
+
+
+def test_actions_are_an_aligned_table(fake):
+    fake.replies["Actions"] = action_slices(ACTIONS)
+    assert run_on(fake, "actions") == (0, ACTION_TABLE, "")
+    assert fake.calls == [{"method": CONTROL + "Actions", "more": True, "parameters": {}}]
+    fake.replies["Actions"] = action_slices(ACTIONS[:1], [], ACTIONS[1:])
+    status, out, err = run_on(fake, "actions")
+    assert (status, [line.split() for line in out.splitlines()], err) == (
+        0, [line.split() for line in ACTION_TABLE.splitlines()], "")
+    status, out, err = run_on(fake, "actions", "-q")
+    assert (status, len(out.splitlines()), err) == (0, 2, "")
+
+
+def test_actions_json_is_one_array(fake):
+    fake.replies["Actions"] = action_slices(ACTIONS[:1], ACTIONS[1:])
+    status, out, _ = run_on(fake, "actions", "--json")
+    assert (status, json.loads(out)) == (0, ACTIONS)
+    assert [json.loads(line.rstrip(",")) for line in out.splitlines()[1:-1]] == ACTIONS
+
+
+def test_no_actions(fake):
+    fake.replies["Actions"] = action_slices([])
+    assert run_on(fake, "actions") == (0, "no actions\n", "")
+    assert run_on(fake, "actions", "--json") == (0, "[]\n", "")
+    fake.replies["Actions"] = [error("NotPermitted", reason="no")]
+    status, out, err = run_on(fake, "actions")
+    assert (status, out) == (77, "") and err.startswith("twistyctl: ")
+    fake.replies["Actions"] = slices([a_job()])
+    status, out, err = run_on(fake, "actions")
+    assert (status, out) == (1, "") and "does not speak Varlink" in err
+
+
 # watch
 
 
@@ -854,8 +909,8 @@ def words_of(*line):
     return run("complete", *line)[1].split()
 
 
-VERBS = ["add", "list", "show", "stop", "pause", "resume", "reset", "rm", "status", "watch", "reload", "shutdown",
-         "help"]
+VERBS = ["add", "list", "show", "stop", "pause", "resume", "reset", "rm", "actions", "status", "watch", "reload",
+         "shutdown", "help"]
 
 
 def test_the_verbs():
@@ -957,6 +1012,23 @@ def test_completion_of_job_names(fake, verb, parameters):
     fake.replies["List"] = slices([a_job("tea"), a_job("tea-2")], [a_job("ted"), a_job("te$(reboot)"), a_job("x")])
     assert bash_completes(fake, f"{verb} te") == ["tea", "tea-2", "ted"]
     assert fake.calls[0]["parameters"] == parameters
+
+
+def test_completion_of_what_jobs_name(fake):
+    fake.replies["Actions"] = action_slices([an_action("page"), an_action("pour"), an_action("p;reboot"), {}, 1],
+                                            [an_action("parade", permitted=False), an_action("call")])
+    for option in ("--on-tick", "--on-finish", "--on-stop"):
+        assert bash_completes(fake, f"add loop {option} p") == ["page", "pour"]
+    assert bash_completes(fake, "add loop --on-tick=") == ["page", "pour", "call"]
+    assert bash_completes(fake, "add loop --on-failure ") == ["continue", "stop", "page", "pour", "call"]
+    assert bash_completes(fake, "add loop --on-failure c") == ["continue", "call"]
+    assert all(call == {"method": CONTROL + "Actions", "more": True, "parameters": {}} for call in fake.calls)
+    fake.calls.clear()
+    fake.replies["List"] = slices([a_job("tea"), a_job("ted")])
+    assert bash_completes(fake, "add once --after te") == ["tea", "ted"]
+    assert fake.calls[0]["parameters"] == {"match": ["te*"], "all": False}
+    fake.close()
+    assert bash_completes(fake, "add loop --on-failure ") == ["continue", "stop"]
 
 
 def test_completion_asks_the_daemon_that_is_named(fake):

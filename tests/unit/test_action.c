@@ -305,6 +305,41 @@ static void the_environment_is_what_is_listed(void **state)
                         "PATH=/opt/bin|SECRET=s|X=c|" OWN "TWISTY_LEFT=0|TWISTY_COUNT=5|TWISTY_MISSED=2|");
 }
 
+static struct action *named(const char *name)
+{
+    struct action *action = action_new(name);
+
+    assert_non_null(action);
+    return action;
+}
+
+static void counts_go_on_with_the_next_of_the_name(void **state)
+{
+    struct action *held, *old_list[] = {named("b"), named("d")}, *new_list[] = {named("a"), named("b"), named("c")};
+    struct actions old = {calloc(2, sizeof held), 2}, new = {calloc(3, sizeof held), 3};
+    (void)state;
+
+    memcpy(old.list, old_list, sizeof old_list);
+    memcpy(new.list, new_list, sizeof new_list);
+    held = action_ref(old_list[0]); // by a run
+    held->tally->counts.running = 1;
+    actions_succeed(&new, &old);
+    actions_clear(&old);
+    held->tally->counts.running--;
+    held->tally->counts.started = 7;
+    action_unref(held);
+    assert_int_equal(new_list[1]->tally->counts.running, 0);
+    assert_int_equal(new_list[1]->tally->counts.started, 7);
+    assert_int_equal(new_list[0]->tally->counts.started + new_list[2]->tally->counts.started, 0);
+    static const struct {
+        const char *name;
+        size_t index;
+    } rows[] = {{"", 0}, {"a", 1}, {"aa", 1}, {"b", 2}, {"c", 3}, {"z", 3}};
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        assert_int_equal(actions_behind(&new, rows[i].name), rows[i].index);
+    actions_clear(&new);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +353,7 @@ int main(void)
         cmocka_unit_test(circles_are_found_with_their_path),
         cmocka_unit_test(chains_have_a_bound),
         cmocka_unit_test(the_environment_is_what_is_listed),
+        cmocka_unit_test(counts_go_on_with_the_next_of_the_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -344,7 +344,7 @@ static void the_whole_group_is_killed(void **state)
 static void the_line_is_bounded_and_in_order(void **state)
 {
     struct fixture f;
-    struct runner_counts counts;
+    struct action_counts counts;
     (void)state;
 
     begin(&f, 1, 2, MSEC);
@@ -352,14 +352,14 @@ static void the_line_is_bounded_and_in_order(void **state)
     assert_int_equal(run(&f, shell(&f, "echo 2"), "b", 2), 0);
     assert_int_equal(run(&f, shell(&f, "echo 3"), "c", 3), 0);
     assert_int_equal(run(&f, shell(&f, "echo 4"), "d", 4), -ENOBUFS);
-    runner_counts(f.runner, &counts);
+    counts = runner_counts(f.runner);
     assert_int_equal(counts.queued, 3);
     assert_int_equal(counts.failed, 1);
     until_ended(&f, 3);
     assert_string_equal(f.told, "a out: 1\na done 0\nb out: 2\nb done 0\nc out: 3\nc done 0\n");
     assert_int_equal(run(&f, shell(&f, "exit 0"), "d", 4), 0);
     until_ended(&f, 4);
-    runner_counts(f.runner, &counts);
+    counts = runner_counts(f.runner);
     assert_int_equal(counts.started, 4);
     end(&f);
 }
@@ -367,7 +367,7 @@ static void the_line_is_bounded_and_in_order(void **state)
 static void overlap_skips(void **state)
 {
     struct fixture f;
-    struct runner_counts counts;
+    struct action_counts counts;
     (void)state;
 
     begin(&f, 4, 4, MSEC);
@@ -379,7 +379,7 @@ static void overlap_skips(void **state)
     assert_int_equal(run(&f, action, "b", 1001), 0);      // another job, on the same chain of the table
     assert_int_equal(run(&f, action, "c", 1 + 1024), 0);
     until_ended(&f, 3);
-    runner_counts(f.runner, &counts);
+    counts = runner_counts(f.runner);
     assert_int_equal(counts.skipped, 2);
     assert_int_equal(run(&f, action, "a", 1), 0);
     until_ended(&f, 4);
@@ -420,7 +420,7 @@ static void overlap_queues_in_order_and_bounded(void **state)
 static void overlap_kills_for_the_latest(void **state)
 {
     struct fixture f;
-    struct runner_counts counts;
+    struct action_counts counts;
     (void)state;
 
     begin(&f, 4, 100, DEADLINE);
@@ -437,16 +437,17 @@ static void overlap_kills_for_the_latest(void **state)
     assert_int_equal(runner_add(f.runner, action, &occasion), -EALREADY);
     until_ended(&f, 2);
     assert_string_equal(f.told, "a out: 2\na superseded 15\na out: 9\na done 0\n");
-    runner_counts(f.runner, &counts);
+    counts = runner_counts(f.runner);
     assert_int_equal(counts.skipped, 3);
     assert_int_equal(counts.failed, 0);
+    assert_memory_equal(&counts, &action->tally->counts, sizeof counts); // there was no other
     end(&f);
 }
 
 static void failures_are_tried_again(void **state)
 {
     struct fixture f;
-    struct runner_counts counts;
+    struct action_counts counts;
     char script[128], path[] = "/tmp/twisty-test-XXXXXX";
     (void)state;
 
@@ -472,8 +473,13 @@ static void failures_are_tried_again(void **state)
     until_idle(&f);
     assert_non_null(strstr(f.told, "a exit 7 again\n"));
     assert_non_null(strstr(f.told, "a exit 7\n"));
-    runner_counts(f.runner, &counts);
+    counts = runner_counts(f.runner);
     assert_int_equal(counts.running + counts.queued, 0);
+    assert_int_equal(never->tally->counts.started, 3);
+    assert_int_equal(never->tally->counts.failed, 3);
+    assert_int_equal(counts.started - 3, action->tally->counts.started);
+    assert_int_equal(counts.failed - 3, action->tally->counts.failed);
+    assert_int_equal(action->tally->counts.running + action->tally->counts.queued, 0);
     end(&f);
 }
 

@@ -286,7 +286,7 @@ static void every_option_has_one_meaning(void **state)
 /* Those that look, and changes that are the same when they are made twice: a second stop would be an error. */
 static void few_verbs_may_be_repeated(void **state)
 {
-    static const char *const repeatable[] = {"list", "show", "pause", "resume", "status", "watch"};
+    static const char *const repeatable[] = {"list", "show", "pause", "resume", "actions", "status", "watch"};
     size_t n = 0;
 
     (void)state;
