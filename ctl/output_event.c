@@ -19,6 +19,7 @@ enum {
     TELL_WHY = 64,
     TELL_REASON = 128,
     TELL_LOST = 256,
+    TELL_FAILURE = 512,
 };
 
 static const struct {
@@ -34,6 +35,7 @@ static const struct {
     {"resume", TELL_PROGRESS},
     {"reset", TELL_PROGRESS},
     {"failed", TELL_PROGRESS | TELL_MISSED | TELL_ELAPSED | TELL_REASON},
+    {"actionFailed", TELL_FAILURE},
     {"lost", TELL_LOST},
     {"exit", TELL_WHY},
 };
@@ -65,15 +67,15 @@ static void put_number(struct skim_value event, const char *key)
 }
 
 /* To the millisecond, as the log has it. */
-static void put_elapsed(struct skim_value event)
+static void put_span(struct skim_value event, const char *member, const char *key)
 {
     char span[QUANTITY_TEXT_MAX];
     int64_t ns;
 
-    if (!number_of(event, "elapsedNsec", &ns) || ns < 0 || ns > SPAN_MAX)
+    if (!number_of(event, member, &ns) || ns < 0 || ns > SPAN_MAX)
         return;
     ns = (ns + NSEC_PER_MSEC / 2) / NSEC_PER_MSEC * NSEC_PER_MSEC;
-    put_pair("elapsed", span_format(ns, span, sizeof span), false);
+    put_pair(key, span_format(ns, span, sizeof span), false);
 }
 
 /* How far the job is: a countdown says what is left, a loop how often it has ticked. */
@@ -99,6 +101,22 @@ static void put_schedule(struct skim_value event)
     put_text(event, "source", "source", false);
 }
 
+/* An attempt that is the only one needs no number. */
+static void put_failure(struct skim_value event)
+{
+    put_text(event, "action", "action", false);
+    put_text(event, "occasion", "event", false);
+    put_text(event, "status", "status", false);
+    put_span(event, "runtimeNsec", "runtime");
+    if (number_or_zero(event, "attempt") > 1 || number_or_zero(event, "retryInNsec") > 0)
+        put_number(event, "attempt");
+    put_span(event, "retryInNsec", "retry-in");
+    if (number_or_zero(event, "refused") > 1)
+        put_number(event, "refused");
+    put_text(event, "error", "error", true);
+    put_text(event, "lastLine", "stderr", true);
+}
+
 static void put_details(struct skim_value event, unsigned tells)
 {
     if (tells & TELL_SCHEDULE)
@@ -110,21 +128,26 @@ static void put_details(struct skim_value event, unsigned tells)
     if ((tells & TELL_MISSED) || ((tells & TELL_MISSED_IF_ANY) && number_or_zero(event, "missed") > 0))
         put_number(event, "missed");
     if (tells & TELL_ELAPSED)
-        put_elapsed(event);
+        put_span(event, "elapsedNsec", "elapsed");
     if (tells & TELL_WHY)
         put_text(event, "reason", "why", false);
     if (tells & TELL_REASON)
         put_text(event, "reason", "reason", true);
+    if (tells & TELL_FAILURE)
+        put_failure(event);
     if (tells & TELL_LOST)
         put_number(event, "lost");
 }
 
 void output_event_line(struct output *out, struct skim_value event)
 {
-    char word[64], shown[64] = "";
+    char buf[64], shown[64] = "";
+    const char *word = text_of(event, "event", buf, sizeof buf);
 
     (void)out;
-    text_escape(shown, sizeof shown, 0, text_of(event, "event", word, sizeof word) != NULL ? word : "?");
+    if (has_word(event, "event", "actionFailed"))
+        word = "action-failed"; // Varlink has no hyphens
+    text_escape(shown, sizeof shown, 0, word != NULL ? word : "?");
     fputs(shown, stdout);
     put_text(event, "name", "job", false);
     put_number(event, "id");

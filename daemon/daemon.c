@@ -203,6 +203,13 @@ static void on_job_event(void *ctx, struct job *job, const struct job_event *ev)
     reactions_job_event(d->reactions, job, ev);
 }
 
+static void on_action_failed(void *ctx, const struct report_run *run, const struct report_failure *failure)
+{
+    struct daemon *d = ctx;
+
+    methods_action_failed(d->methods, run, failure);
+}
+
 static void on_actions_changed(void *ctx)
 {
     struct daemon *d = ctx;
@@ -540,7 +547,7 @@ static int make_jobs(struct daemon *d, char *why, size_t size)
 
 static int make_reactions(struct daemon *d, char *why, size_t size)
 {
-    const struct reactions_hooks hooks = {.changed = on_actions_changed, .ctx = d};
+    const struct reactions_hooks hooks = {.failed = on_action_failed, .changed = on_actions_changed, .ctx = d};
 
     int r = reactions_new(d->jobs, d->loop, d->report, &d->settings, &d->actions, &hooks, &d->reactions);
     return r < 0 ? text_explain(why, size, r, "cannot get ready to run actions: %s", strerror(-r)) : 0;

@@ -582,6 +582,11 @@ void methods_job_event(struct methods *m, const struct job *job, const struct jo
     streams_job_event(m->streams, job, ev);
 }
 
+void methods_action_failed(struct methods *m, const struct report_run *run, const struct report_failure *failure)
+{
+    streams_action_failed(m->streams, run, failure);
+}
+
 void methods_exit(struct methods *m, const char *why)
 {
     streams_exit(m->streams, why);

@@ -55,6 +55,7 @@ void methods_reloaded(struct methods *m, int r, const struct reload_result *resu
 
 /* Tell those who watch. */
 void methods_job_event(struct methods *m, const struct job *job, const struct job_event *ev);
+void methods_action_failed(struct methods *m, const struct report_run *run, const struct report_failure *failure);
 
 /* The daemon ends, and `why`: end the streams. */
 void methods_exit(struct methods *m, const char *why);

@@ -131,14 +131,21 @@ static void note_refusal(struct reactions *r, const struct occasion *occasion, c
     snprintf(r->last_refused_action, sizeof r->last_refused_action, "%s", action);
 }
 
+/* A failure goes to the log, and to whoever else wants to know. */
+static void tell_failure(struct reactions *r, const struct report_run *run, const struct report_failure *failure)
+{
+    report_action_failed(r->report, run, failure);
+    r->hooks.failed(r->hooks.ctx, run, failure);
+}
+
 static void tell_refusals(struct reactions *r, int64_t now)
 {
     const struct report_run run = run_of(&r->last_refused, r->last_refused_action);
 
-    report_action_failed(r->report, &run,
-                         &(struct report_failure){.status = "queue-full",
-                                                  .refused = r->refused,
-                                                  .error = "too many actions wait; see max-actions and max-queued"});
+    tell_failure(r, &run,
+                 &(struct report_failure){.status = "queue-full",
+                                          .refused = r->refused,
+                                          .error = "too many actions wait; see max-actions and max-queued"});
     r->refused = 0;
     r->refusals_from = now + REFUSAL_SPAN;
 }
@@ -153,7 +160,7 @@ static void refuse(struct reactions *r, const struct occasion *occasion, const c
     if (error == -ENOBUFS)
         note_refusal(r, occasion, action);
     else
-        report_action_failed(r->report, &run, &(struct report_failure){.status = status, .error = why});
+        tell_failure(r, &run, &(struct report_failure){.status = status, .error = why});
     follow_up(r, occasion, action, status);
 }
 
@@ -224,13 +231,13 @@ static void on_ended(void *ctx, const struct action *action, const struct occasi
         return;
     name_status(result, status, sizeof status);
     snprintf(error, sizeof error, "%s: %s", action->exec.items[0], strerror(result->number));
-    report_action_failed(r->report, &run,
-                         &(struct report_failure){.status = status,
-                                                  .runtime = result->runtime,
-                                                  .attempt = result->attempt,
-                                                  .retry_in = result->retry_in,
-                                                  .error = result->outcome == RUN_NOT_STARTED ? error : NULL,
-                                                  .last_line = result->last_line});
+    tell_failure(r, &run,
+                 &(struct report_failure){.status = status,
+                                          .runtime = result->runtime,
+                                          .attempt = result->attempt,
+                                          .retry_in = result->retry_in,
+                                          .error = result->outcome == RUN_NOT_STARTED ? error : NULL,
+                                          .last_line = result->last_line});
     if (result->retry_in == 0)
         follow_up(r, occasion, action->name, status);
 }

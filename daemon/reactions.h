@@ -16,6 +16,8 @@
 struct reactions;
 
 struct reactions_hooks {
+    /* A run failed or was refused, which is reported already. May be in a step: nothing is to be done to jobs. */
+    void (*failed)(void *ctx, const struct report_run *run, const struct report_failure *failure);
     /* After something happened from the loop: reactions_due() and reactions_idle() may have changed. */
     void (*changed)(void *ctx);
     void *ctx;

@@ -263,29 +263,36 @@ static void tell_lost(struct streams *s, struct stream *st)
     emit_free(&e);
 }
 
-static void emit_event(struct streams *s, struct emit *e, const struct job *job, const struct job_event *ev)
+/* What there is to tell, and how it looks. */
+struct news {
+    void (*put)(struct emit *e, const struct news *news, const struct wire_clock *clock);
+    const char *job;
+    const void *subject, *event;
+};
+
+static void emit_news(const struct streams *s, struct emit *e, const struct news *news)
 {
     struct wire_clock clock = reply_clock(s->loop);
 
     varlink_begin_reply(e);
-    wire_event(e, job, ev, &clock);
+    news->put(e, news, &clock);
     varlink_end(e, true);
 }
 
-void streams_job_event(struct streams *s, const struct job *job, const struct job_event *ev)
+static void tell(struct streams *s, const struct news *news)
 {
     struct stream *st;
     struct emit e = {0}; // made once, for the first who wants it
 
     LIST_FOREACH (st, &s->watchers, link) {
-        if (!watches(st, job_name(job)))
+        if (!watches(st, news->job))
             continue;
         if (st->lost > 0 || conn_room(st->conn) == 0) {
             st->lost++;
             continue;
         }
         if (e.len == 0)
-            emit_event(s, &e, job, ev);
+            emit_news(s, &e, news);
         if (!e.failed) {
             conn_send(st->conn, e.text, e.len);
         } else {
@@ -294,6 +301,26 @@ void streams_job_event(struct streams *s, const struct job *job, const struct jo
         }
     }
     emit_free(&e);
+}
+
+static void put_job_event(struct emit *e, const struct news *news, const struct wire_clock *clock)
+{
+    wire_event(e, news->subject, news->event, clock);
+}
+
+void streams_job_event(struct streams *s, const struct job *job, const struct job_event *ev)
+{
+    tell(s, &(struct news){.put = put_job_event, .job = job_name(job), .subject = job, .event = ev});
+}
+
+static void put_action_failed(struct emit *e, const struct news *news, const struct wire_clock *clock)
+{
+    wire_action_failed(e, news->subject, news->event, clock);
+}
+
+void streams_action_failed(struct streams *s, const struct report_run *run, const struct report_failure *failure)
+{
+    tell(s, &(struct news){.put = put_action_failed, .job = run->job, .subject = run, .event = failure});
 }
 
 /* A copy of the names and globs: the call goes at once, while a watch may stay for days. */

@@ -35,6 +35,7 @@ void streams_closed(struct streams *s, struct conn *conn);
 
 /* Tell those who watch. */
 void streams_job_event(struct streams *s, const struct job *job, const struct job_event *ev);
+void streams_action_failed(struct streams *s, const struct report_run *run, const struct report_failure *failure);
 
 /* The daemon ends, and `why`: tell those who watch, and end their streams. */
 void streams_exit(struct streams *s, const char *why);

@@ -197,6 +197,29 @@ static void begin_event(struct emit *e, const char *event, const struct wire_clo
     emit_int(e, "timeUsec", clock->real_usec);
 }
 
+void wire_action_failed(struct emit *e, const struct report_run *run, const struct report_failure *failure,
+                        const struct wire_clock *clock)
+{
+    begin_event(e, "actionFailed", clock);
+    emit_text(e, "name", run->job);
+    emit_int(e, "id", (int64_t)run->id);
+    emit_text(e, "action", run->action);
+    emit_text(e, "occasion", run->event);
+    emit_text(e, "status", failure->status);
+    emit_int(e, "runtimeNsec", failure->runtime);
+    if (failure->attempt > 0)
+        emit_int(e, "attempt", failure->attempt);
+    if (failure->retry_in > 0)
+        emit_int(e, "retryInNsec", failure->retry_in);
+    if (failure->refused > 0)
+        emit_int(e, "refused", (int64_t)failure->refused);
+    if (failure->error != NULL)
+        emit_text(e, "error", failure->error);
+    if (failure->last_line != NULL)
+        emit_text(e, "lastLine", failure->last_line);
+    emit_close(e, '}');
+}
+
 void wire_ready(struct emit *e, const struct wire_clock *clock)
 {
     begin_event(e, "ready", clock);

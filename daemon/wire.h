@@ -32,6 +32,9 @@ void wire_action(struct emit *e, const struct action *action, bool privileged);
 /* "event": type Event, of a job. */
 void wire_event(struct emit *e, const struct job *job, const struct job_event *ev, const struct wire_clock *clock);
 
+void wire_action_failed(struct emit *e, const struct report_run *run, const struct report_failure *failure,
+                        const struct wire_clock *clock);
+
 /* "event": type Event, of the daemon or the stream. */
 void wire_ready(struct emit *e, const struct wire_clock *clock);
 void wire_lost(struct emit *e, uint64_t lost, const struct wire_clock *clock);

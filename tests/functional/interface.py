@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOKEN = re.compile(r"\s+|#[^\n]*|(->|\[\]|\[string\]|[?(),:]|[A-Za-z][A-Za-z0-9_.-]*)")
+FIELD = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")  # of members and of an enum's words
 PLAIN = {
     "bool": lambda v: isinstance(v, bool),
     "int": lambda v: isinstance(v, int) and not isinstance(v, bool) and -(2**63) <= v < 2**63,
@@ -113,6 +114,7 @@ class Interface:
         members, words = {}, []
         while self._peek() != ")":
             name = self._next()
+            assert FIELD.fullmatch(name), f"Varlink has no names such as {name!r}"
             assert name not in members and name not in words, f"{name} is there twice"
             if self._peek() == ":":
                 self._next()

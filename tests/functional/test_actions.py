@@ -340,6 +340,30 @@ def test_any_number_of_actions(daemon):
     assert list(actions(d)) == ["a00000", "zz"]
 
 
+def test_whoever_watches_sees_failures(daemon):
+    d = daemon("[daemon]\nmax-actions = 1\nmax-queued = 1\n"
+               + shell("bad", "sleep 0.1; echo why >&2; exit 3", "retry = 1", "backoff = 5ms"))
+    with d.connect() as client, d.connect() as other:
+        events = (reply["event"] for reply in client.stream("Watch"))
+        others = (reply["event"] for reply in other.stream("Watch", {"match": ["x*"]}))
+        assert next(events)["event"] == next(others)["event"] == "ready"
+        (job,) = d.add({"kind": "loop", "interval": "1h", "onTick": "bad", "name": "tea"})
+        failures = [next(e for e in events if e["event"] == "actionFailed") for _ in range(2)]
+        common = {"event": "actionFailed", "name": "tea", "id": job["id"], "action": "bad", "occasion": "tick",
+                  "status": "3", "lastLine": "why"}
+        for attempt, failure in enumerate(failures, 1):
+            assert failure.items() >= {**common, "attempt": attempt}.items()
+            assert failure["runtimeNsec"] >= 50_000_000 and failure["timeUsec"] > 0
+        assert failures[0]["retryInNsec"] > 0 and "retryInNsec" not in failures[1]
+        d.add(*({"kind": "once", "onFinish": "bad", "name": f"x{i}"} for i in range(9)))
+        refused_runs = 0
+        while refused_runs < 7:
+            event = next(e for e in others if e["event"] == "actionFailed" and e["status"] == "queue-full")
+            assert "attempt" not in event and event["name"].startswith("x")
+            refused_runs += event["refused"]
+        assert refused_runs == 7
+
+
 # Dead man's switch
 
 

@@ -669,6 +669,10 @@ def an_event(word, **members):
             "state": "running", "count": 5, **members}
 
 
+def a_failure(**members):
+    return {"event": "actionFailed", "timeUsec": 1, "name": "tea", "id": 1, **members}
+
+
 def stream(*events):
     return [{"parameters": {"event": event}, "continues": True} for event in events]
 
@@ -701,6 +705,18 @@ EVENTS = [
      'stop job=tea id=1 left=1 count=5 missed=0 elapsed="1min 1s" why=control'),
     (an_event("failed", left=1, missed=0, elapsedNsec=10**9, reason="exit status 3"),
      'failed job=tea id=1 left=1 count=5 missed=0 elapsed=1s reason="exit status 3"'),
+    (a_failure(action="page", occasion="finish", status="SIGSEGV", runtimeNsec=1_500_000, attempt=1),
+     "action-failed job=tea id=1 action=page event=finish status=SIGSEGV runtime=2ms"),
+    (a_failure(action="page", occasion="tick", status="3", runtimeNsec=61 * 10**9, attempt=1, retryInNsec=10**9,
+               lastLine='a "b"\x1b'),
+     'action-failed job=tea id=1 action=page event=tick status=3 runtime="1min 1s" attempt=1 retry-in=1s'
+     ' stderr="a \\"b\\"\\x1b"'),
+    (a_failure(action="page", occasion="failure", status="not-found", runtimeNsec=0, attempt=2, error="/x: No"),
+     'action-failed job=tea id=1 action=page event=failure status=not-found runtime=0s attempt=2 error="/x: No"'),
+    (a_failure(action="page", occasion="stop", status="queue-full", runtimeNsec=0, refused=1, error="full"),
+     'action-failed job=tea id=1 action=page event=stop status=queue-full runtime=0s error="full"'),
+    (a_failure(action="page", occasion="stop", status="queue-full", runtimeNsec=0, refused=9, error="full"),
+     'action-failed job=tea id=1 action=page event=stop status=queue-full runtime=0s refused=9 error="full"'),
     ({"event": "lost", "timeUsec": 1, "lost": 17}, "lost lost=17"),
     ({"event": "exit", "timeUsec": 1, "reason": "out of luck"}, 'exit why="out of luck"'),
 ]
@@ -715,7 +731,8 @@ def test_watch_prints_the_lines_of_the_log(fake):
 
 def test_watch_says_what_the_log_says(daemon):
     """Word for word, but for the numbers of `ready` and `exit`, which the log alone has."""
-    d = daemon("[job:old]\nkind = loop\nrate = 40/h\n")
+    d = daemon("[job:old]\nkind = loop\nrate = 40/h\n[action:bad]\nretry = 1\nbackoff = 10ms\n"
+               r'''exec = /bin/sh -c "printf 'x \\\"b\\\" \\033\\n' >&2; exit 3"''' "\n[action:gone]\nexec = /not/there\n")
     d.wait_for("^tick job=old ")
     with subprocess.Popen([CTL, "--socket", d.socket, "watch"], stdout=subprocess.PIPE, text=True) as ctl:
         assert ctl.stdout.readline() == "ready\n"
@@ -723,6 +740,12 @@ def test_watch_says_what_the_log_says(daemon):
         d.ctl("add", "countdown", "2", "--name", "tea", "--rate", "20", "--message", 'a "b" = \\ ü')
         d.ctl("add", "loop", "--name", "beat", "--interval", "50ms", "--delay", "20ms")
         d.ctl("add", "once", "--name", "bell", "--delay", "1min 30s", "--message", "b")
+        d.ctl("add", "loop", "--name", "bad", "--interval", "1h", "--on-tick", "bad", "--on-stop", "gone",
+              "--on-failure", "stop")
+        d.wait_for("^failed job=bad ")
+        d.ctl("add", "loop", "--name", "gone", "--interval", "1h", "--on-stop", "gone")
+        d.ctl("stop", "gone")
+        d.wait_for("^action-failed job=gone ")
         d.wait_for("^tick job=beat ", count=2)
         d.wait_for("^finish job=tea ")
         for verb in ("pause", "resume", "reset", "stop"):
@@ -732,11 +755,11 @@ def test_watch_says_what_the_log_says(daemon):
         d.wait_exit()
         seen = ctl.stdout.read().splitlines()
         assert ctl.wait(DEADLINE) == 0
-    log = d.texts()[n:]
+    log = [text for text in d.texts()[n:] if not text.startswith("output ")]
     assert seen[:-1] == log[:-1]
     assert seen[-1] == "exit why=shutdown" and log[-1].startswith("exit why=shutdown ")
     assert {line.split()[0] for line in seen} - {"missed"} == {  # which a slow machine has, too
-        "start", "tick", "finish", "pause", "resume", "reset", "stop", "exit"}
+        "start", "tick", "finish", "pause", "resume", "reset", "stop", "action-failed", "failed", "exit"}
 
 
 def test_watch_ends_with_the_daemon(fake):

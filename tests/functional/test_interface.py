@@ -68,7 +68,7 @@ def test_parser_and_checker_can_say_no():
         with pytest.raises(Mismatch):
             interface.check(Named("S"), {k: v for k, v in good.items() if k != missing})
     for text in ("interface a.b type T (a, b: int)", "interface a.b type T (a: int, a: int)", "interface a.b foo X ()",
-                 "interface a.b type T (a) type T (b)"):
+                 "interface a.b type T (a-b)", "interface a.b type T (a) type T (b)"):
         with pytest.raises((AssertionError, KeyError)):
             Interface(text)
     for message in ({"error": "io.twisty.Control.Nonsense", "parameters": {}}, {"error": "x.y", "parameters": {}},
@@ -180,8 +180,9 @@ def test_every_word_of_the_enums_is_taken(daemon):
 
 
 def test_every_word_of_the_enums_is_said(daemon):
-    """Each state, source and event that can be made to happen from outside does; `failed` needs work that fails."""
-    d = daemon("[job:conf]\nkind = countdown\ncount = 1000\ninterval = 10ms\nreport = none\n")
+    """Each state, source and event can be made to happen."""
+    d = daemon("[job:conf]\nkind = countdown\ncount = 1000\ninterval = 10ms\nreport = none\n"
+               "[action:bad]\nexec = /bin/false\n")
     states, events = set(), set()
     with d.connect() as client:
         stream = (reply["event"] for reply in client.stream("Watch"))
@@ -189,12 +190,14 @@ def test_every_word_of_the_enums_is_said(daemon):
         d.add({"kind": "countdown", "count": 2, "rate": "20", "name": "x"},
               {"kind": "once", "delay": "1h", "name": "w"}, {"kind": "loop", "name": "p"},
               {"kind": "countdown", "count": 5, "interval": "10ms", "name": "slept"},
-              {"kind": "loop", "interval": "1h", "name": "s"})
+              {"kind": "loop", "interval": "1h", "name": "s"},
+              {"kind": "loop", "interval": "1h", "name": "a", "onTick": "bad", "onFailure": "stop"})
         with d.stalled(0.2):
             pass
         for method, name in (("Pause", "p"), ("Resume", "p"), ("Reset", "p"), ("Pause", "p"), ("Stop", "s")):
             call(d, method, {"match": [name]})
         d.wait_for("^finish job=x")
+        d.wait_for("^failed job=a")
         jobs = d.list(all=True)
         states |= {job["state"] for job in jobs.values()}
         assert {job["source"] for job in jobs.values()} == set(CONTROL.types["Job"].members["source"].words)
@@ -206,8 +209,8 @@ def test_every_word_of_the_enums_is_said(daemon):
         call(d, "Shutdown")
         events |= {event["event"] for event in stream}
     assert d.wait_exit() == 0
-    assert states == set(CONTROL.types["State"].words) - {"failed"}
-    assert events == set(CONTROL.types["Event"].members["event"].words) - {"failed"}
+    assert states == set(CONTROL.types["State"].words)
+    assert events == set(CONTROL.types["Event"].members["event"].words)
 
 
 def test_every_error_of_the_files_can_be_provoked(daemon):
