@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/param.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,7 +31,6 @@ struct command {
     int signal_nr;     // what it was sent last; 0: nothing
     struct watch *end; // of the process; NULL: it does not run
     struct stream streams[COMMAND_STREAMS];
-    char last[COMMAND_LAST_MAX + 1]; // of stderr
 };
 
 /* To the group; or to the leader, if that has left its group. */
@@ -45,15 +43,22 @@ static void send_signal(const struct command *c, int signal_nr)
 static void on_line(void *ctx, const char *line)
 {
     const struct stream *stream = ctx;
-    struct command *c = stream->command;
+    const struct command *c = stream->command;
     enum command_stream which = stream == &c->streams[COMMAND_STDERR] ? COMMAND_STDERR : COMMAND_STDOUT;
 
-    if (which == COMMAND_STDERR) {
-        size_t len = MIN(strlen(line), COMMAND_LAST_MAX);
-        memcpy(c->last, line, len);
-        c->last[len] = '\0';
-    }
     c->hooks.line(c->hooks.ctx, which, line);
+}
+
+/* Whole lines are told as far as there is room for them. n 0: it was the end. */
+static void take(struct stream *stream, const char *bytes, size_t n)
+{
+    const struct command_hooks *hooks = &stream->command->hooks;
+    size_t room = hooks->room(hooks->ctx);
+    size_t skipped = n > 0 ? capture_feed(&stream->capture, bytes, n, room, on_line, stream)
+                           : capture_end(&stream->capture, room, on_line, stream);
+
+    if (skipped > 0)
+        hooks->skipped(hooks->ctx, skipped);
 }
 
 static void stream_close(struct stream *stream)
@@ -74,11 +79,11 @@ static bool stream_read(struct stream *stream)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (n <= 0) {
-        capture_end(&stream->capture, on_line, stream);
+        take(stream, NULL, 0);
         stream_close(stream);
         return false;
     }
-    capture_feed(&stream->capture, bytes, (size_t)n, on_line, stream);
+    take(stream, bytes, (size_t)n);
     return true;
 }
 
@@ -94,7 +99,7 @@ static void drain(struct stream *stream)
     for (unsigned n = 0; n < LAST_READS && stream->fd >= 0; n++)
         if (!stream_read(stream))
             break;
-    capture_end(&stream->capture, on_line, stream);
+    take(stream, NULL, 0);
     stream_close(stream);
 }
 
@@ -222,5 +227,7 @@ void command_signal(struct command *c, int signal_nr)
 
 const char *command_last_line(const struct command *c)
 {
-    return c->last[0] != '\0' ? c->last : NULL;
+    const char *last = c->streams[COMMAND_STDERR].capture.last;
+
+    return last[0] != '\0' ? last : NULL;
 }

@@ -3,23 +3,24 @@
  *
  * Its end is that of the process itself. What it has left in its pipes by then is still read; a descendant that keeps
  * them open, such as a daemon that it forked, is not waited for. Output is taken as fast as it comes, in bounded
- * memory.
+ * memory, and what is not told of it costs little time.
  */
 #ifndef TWISTY_COMMAND_H
 #define TWISTY_COMMAND_H
 
 #include "spawner.h"
 
-/* The longest last line of stderr that is kept, in bytes. */
-#define COMMAND_LAST_MAX 256
-
 enum command_stream { COMMAND_STDOUT, COMMAND_STDERR, COMMAND_STREAMS };
 
 struct command;
 
 struct command_hooks {
+    /* It has written something: how many lines of that may be told. */
+    size_t (*room)(void *ctx);
     /* A line that it wrote: any bytes, valid during the call. */
     void (*line)(void *ctx, enum command_stream stream, const char *line);
+    /* So many lines there was no room for. */
+    void (*skipped)(void *ctx, size_t lines);
     /* It runs now. */
     void (*started)(void *ctx);
     /*
@@ -41,7 +42,7 @@ void command_free(struct command *c);
 /* Send a signal to its process group; kept for one that is about to start. The group is killed when its leader ends. */
 void command_signal(struct command *c, int signal_nr);
 
-/* The last line of its stderr; NULL when there was none. */
+/* The last line of its stderr that is not empty, at most CAPTURE_LAST_MAX bytes of it; NULL when there was none. */
 const char *command_last_line(const struct command *c);
 
 #endif

@@ -326,11 +326,17 @@ int runner_add(struct runner *r, struct action *action, const struct occasion *o
 
 /* Running it. */
 
-static bool within_bounds(const struct run *run, int64_t now)
+/* Lines that it may still have told. */
+static size_t on_room(void *ctx)
 {
-    uint64_t seconds = (uint64_t)((now - run->begun) / NSEC_PER_SEC);
+    const struct run *run = ctx;
+    const struct runner_hooks *hooks = &run->runner->hooks;
 
-    return run->told < LINES_BURST || run->told < LINES_BURST + seconds * LINES_PER_SEC;
+    if (run->runner->quiet)
+        return 0;
+    uint64_t seconds = (uint64_t)((hooks->now(hooks->ctx) - run->begun) / NSEC_PER_SEC);
+    uint64_t most = LINES_BURST + seconds * LINES_PER_SEC;
+    return most > run->told ? most - run->told : 0;
 }
 
 static void on_line(void *ctx, enum command_stream stream, const char *line)
@@ -338,13 +344,17 @@ static void on_line(void *ctx, enum command_stream stream, const char *line)
     struct run *run = ctx;
     const struct runner_hooks *hooks = &run->runner->hooks;
 
-    if (run->runner->quiet)
-        return;
-    if (within_bounds(run, hooks->now(hooks->ctx)) &&
-        hooks->line(hooks->ctx, run->action, &run->occasion, stream, line))
+    if (hooks->line(hooks->ctx, run->action, &run->occasion, stream, line))
         run->told++;
     else
         run->untold++;
+}
+
+static void on_skipped(void *ctx, size_t lines)
+{
+    struct run *run = ctx;
+
+    run->untold += lines;
 }
 
 static void on_started(void *ctx)
@@ -434,7 +444,8 @@ static char **vector(const struct text_list *list)
 static int start_command(struct run *run)
 {
     struct runner *r = run->runner;
-    const struct command_hooks hooks = {.line = on_line, .started = on_started, .ended = on_ended, .ctx = run};
+    const struct command_hooks hooks = {
+        .room = on_room, .line = on_line, .skipped = on_skipped, .started = on_started, .ended = on_ended, .ctx = run};
 
     int error = environment_fill(run->action, &run->occasion, &run->environment);
     if (error < 0)

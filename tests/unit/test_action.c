@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 #include <cmocka.h>
 
@@ -166,6 +167,16 @@ static void tell(void *ctx, const char *line)
     snprintf(captured + len, sizeof captured - len, "%s|", line);
 }
 
+/* Feed it in parts of `step` bytes; how many lines were left out. */
+static size_t feed(struct capture *c, const char *text, size_t n, size_t step, size_t most)
+{
+    size_t skipped = 0;
+
+    for (size_t at = 0; at < n; at += step)
+        skipped += capture_feed(c, text + at, MIN(step, n - at), most, tell, NULL);
+    return skipped + capture_end(c, most, tell, NULL);
+}
+
 static void output_becomes_lines_however_it_comes(void **state)
 {
     static const char text[] = "one\ntwo\r\n\n\0three\0\nfour";
@@ -174,11 +185,10 @@ static void output_becomes_lines_however_it_comes(void **state)
     for (size_t step = 1; step < sizeof text; step++) {
         struct capture c = {0};
         captured[0] = '\0';
-        for (size_t at = 0; at < sizeof text - 1; at += step)
-            capture_feed(&c, text + at, at + step < sizeof text - 1 ? step : sizeof text - 1 - at, tell, NULL);
-        capture_end(&c, tell, NULL);
-        capture_end(&c, tell, NULL);
+        assert_int_equal(feed(&c, text, sizeof text - 1, step, 100), 0);
+        assert_int_equal(capture_end(&c, 1, tell, NULL), 0);
         assert_string_equal(captured, "one|two||?three?|four|");
+        assert_string_equal(c.last, "four");
     }
 }
 
@@ -190,12 +200,47 @@ static void long_lines_are_cut(void **state)
 
     captured[0] = '\0';
     for (unsigned i = 0; i < 5000; i++)
-        capture_feed(&c, "x", 1, tell, NULL);
-    capture_feed(&c, "\nnext\n", 6, tell, NULL);
+        capture_feed(&c, "x", 1, 1, tell, NULL);
+    capture_feed(&c, "\nnext\n", 6, 2, tell, NULL);
     memset(expected, 'x', sizeof expected - 1);
     memcpy(expected + CAPTURE_LINE_MAX - 3, "...", 4);
     assert_memory_equal(captured, expected, CAPTURE_LINE_MAX);
     assert_string_equal(captured + CAPTURE_LINE_MAX, "|next|");
+}
+
+/* However much is left out, and wherever a part ends: the lines add up, and the last one is known. */
+static void lines_that_are_not_told_are_counted(void **state)
+{
+    static const struct {
+        const char *text, *last;
+        size_t lines;
+    } rows[] = {
+        {"", "", 0},
+        {"\n", "", 1},
+        {"\n\n\n", "", 3},
+        {"a", "a", 1},
+        {"a\nb\n\n\n", "b", 4},
+        {"\nab\n", "ab", 2},
+        {"ab\ncd\nef", "ef", 3},
+        {"ab\n\ncd\r\n\n", "cd", 4},
+        {"x\n\r\n", "x", 2},
+    };
+    char *end;
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        for (size_t step = 1; step <= strlen(rows[i].text); step++)
+            for (size_t most = 0; most < 5; most++) {
+                struct capture c = {0};
+                size_t told = 0;
+                captured[0] = '\0';
+                size_t skipped = feed(&c, rows[i].text, strlen(rows[i].text), step, most);
+                for (end = captured; (end = strchr(end, '|')) != NULL; end++)
+                    told++;
+                assert_int_equal(told + skipped, rows[i].lines);
+                assert_true(most > 0 || told == 0);
+                assert_string_equal(c.last, rows[i].last);
+            }
 }
 
 /* Whom each of the jobs a, b, c ... waits for, a letter each. */
@@ -350,6 +395,7 @@ int main(void)
         cmocka_unit_test(waits_have_no_bad_ends),
         cmocka_unit_test(output_becomes_lines_however_it_comes),
         cmocka_unit_test(long_lines_are_cut),
+        cmocka_unit_test(lines_that_are_not_told_are_counted),
         cmocka_unit_test(circles_are_found_with_their_path),
         cmocka_unit_test(chains_have_a_bound),
         cmocka_unit_test(the_environment_is_what_is_listed),

@@ -1,6 +1,7 @@
 /* Real commands under a runner: how they begin, what is read of them, how they end, and who has to wait. */
 #include "daemon/runner.h"
 
+#include "daemon/capture.h"
 #include "daemon/quantity.h"
 
 #include <dirent.h>
@@ -30,7 +31,7 @@ struct fixture {
     struct action *actions[64];
     unsigned n_actions, n_ended, changed;
     struct run_result last;
-    char last_line[COMMAND_LAST_MAX + 1];
+    char last_line[CAPTURE_LAST_MAX + 1];
     uint64_t lines[COMMAND_STREAMS], untold;
     char told[8192]; // results, and lines if there are few
 };
