@@ -33,11 +33,13 @@ struct command {
     struct stream streams[COMMAND_STREAMS];
 };
 
-/* To the group; or to the leader, if that has left its group. */
+/* To the group, and to its leader even if that has gone to another; but to nobody twice, who might count. */
 static void send_signal(const struct command *c, int signal_nr)
 {
-    if (kill(-c->request.process.pid, signal_nr) < 0)
-        kill(c->request.process.pid, signal_nr);
+    pid_t leader = c->request.process.pid;
+
+    if (kill(-leader, signal_nr) < 0 || getpgid(leader) != leader)
+        kill(leader, signal_nr);
 }
 
 static void on_line(void *ctx, const char *line)
@@ -221,8 +223,11 @@ void command_free(struct command *c)
 void command_signal(struct command *c, int signal_nr)
 {
     c->signal_nr = signal_nr;
-    if (c->end != NULL)
-        send_signal(c, signal_nr);
+    if (c->end == NULL)
+        return;
+    send_signal(c, signal_nr);
+    if (signal_nr != SIGKILL)
+        send_signal(c, SIGCONT); // one that is stopped shall see it
 }
 
 const char *command_last_line(const struct command *c)

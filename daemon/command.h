@@ -39,7 +39,10 @@ struct command *command_start(struct spawner *spawner, struct watch_set *watches
 /* One that still runs is killed, and not waited for. Not while it is about to start. */
 void command_free(struct command *c);
 
-/* Send a signal to its process group; kept for one that is about to start. The group is killed when its leader ends. */
+/*
+ * Send a signal to its process group, and let it run if it was stopped; kept for one that is about to start. The group
+ * is killed when its leader ends.
+ */
 void command_signal(struct command *c, int signal_nr);
 
 /* The last line of its stderr that is not empty, at most CAPTURE_LAST_MAX bytes of it; NULL when there was none. */

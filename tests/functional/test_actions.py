@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -102,6 +104,16 @@ def test_output_is_told_escaped_and_with_its_priority(journal_daemon, journal):
 
 # The reference's program with an exception, completed: what one job's action does is nothing to another job
 
+# It leaves a child in its group, and goes over to the daemon's: a signal to its group does not reach it.
+LEAVER = f'''#!{sys.executable}
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.fork() or time.sleep(60)
+os.setpgid(0, os.getpgid(os.getppid()))
+time.sleep(60)
+'''
+SCRIPTS = {"leave": LEAVER, "bare": "echo it has no line that says who is to run it\n"}
+
 HOSTILE = {
     "fails": (shell("act", "echo it is broken >&2; exit 3"), 'status=3 .* stderr="it is broken"'),
     "is not there": (action("act", "/nowhere/at/all"), 'status=not-found .* error="/nowhere/at/all: No such file'),
@@ -110,15 +122,24 @@ HOSTILE = {
     "never ends": (shell("act", "while :; do sleep 1; done", "timeout = 300ms"), "status=timeout runtime=[3-9]..ms"),
     "ignores TERM": (shell("act", "trap '' TERM; while :; do sleep 0.1; done", "timeout = 100ms"), "status=timeout "),
     "closes its descriptors": (shell("act", "exec 0<&- 1>&- 2>&-; exit 5"), "status=5 "),
+    "is a directory": (action("act", "/etc"), 'status=not-executable .* error="/etc: Permission denied'),
+    "stops itself": (shell("act", "trap 'echo bye; exit 8' TERM; kill -STOP $$; while :; do sleep 0.01; done",
+                           "timeout = 100ms"), "status=timeout "),
+    "leaves its group": (action("act", "@scripts@/leave", "timeout = 1s"), "status=timeout "),
+    "has no interpreter": (action("act", "@scripts@/bare"), "status=not-executable .* error=.*/bare: Exec format error"),
     "forks a daemon": (shell("act", "(setsid /bin/sleep 3 &); exit 6"), "status=6 "),
+    "writes no lines": (shell("act", "head -c 100000000 /dev/zero; exit 9", "timeout = 60s"), "status=9 "),
     "writes 100 MB": (shell("act", "yes abcdefghi | head -c 100000000; exit 7", "timeout = 60s"), "status=7 "),
 }
 
 
 @pytest.mark.parametrize("what", HOSTILE, ids=lambda what: what.replace(" ", "-"))
-def test_an_action_that_goes_wrong_is_its_own_affair(daemon, what):
+def test_an_action_that_goes_wrong_is_its_own_affair(daemon, directory, what):
     text, status = HOSTILE[what]
-    d = daemon("[daemon]\nexit-when-done = yes\nstop-timeout = 100ms\n" + text
+    for name, script in SCRIPTS.items():
+        (directory / name).write_text(script, encoding="utf-8")
+        (directory / name).chmod(0o755)
+    d = daemon("[daemon]\nexit-when-done = yes\nstop-timeout = 100ms\n" + text.replace("@scripts@", str(directory))
                + countdown("bad", "on-tick = act", "on-failure = stop", count=1, interval="20s")
                + countdown("good", count=10, interval="50ms"))
     d.wait_for("^finish job=good")
@@ -138,6 +159,23 @@ def test_an_action_that_goes_wrong_is_its_own_affair(daemon, what):
         told = len(d.lines("^output .* stdout="))
         assert 100 <= told < 1000
         assert told + sum(line.number("untold") for line in d.lines("^output .* untold=")) == 10**7
+
+
+def test_a_stopped_one_is_told_to_end_like_any_other(daemon):
+    d = daemon(shell("act", "trap 'echo bye >&2; exit 8' TERM; kill -STOP $$; while :; do sleep 0.01; done",
+                     "timeout = 100ms") + countdown("tea", "on-finish = act"))
+    assert d.wait_for("^action-failed").fields["stderr"] == "bye", "it has had no time to clean up"
+
+
+def test_ticks_do_not_wait_for_output(daemon):
+    """Four that write empty lines as fast as they can, and some that leave such ones behind."""
+    d = daemon(action("flood", '/usr/bin/yes ""') + shell("leave", "(setsid yes '' & setsid yes e >&2 &); exit 3")
+               + "".join(countdown(f"f{i}", "on-tick = flood", interval="1h") for i in range(4))
+               + "[job:left]\nkind = loop\ninterval = 100ms\non-tick = leave\nreport = none\n")
+    d.add({"kind": "loop", "interval": "10ms", "report": "none", "count": 300, "name": "beat"})
+    d.wait_for("^finish job=beat")
+    late = d.status()["lateness"]["p50Nsec"] / 1e9
+    assert late < grace() / 50 or SANITIZED, f"half of the ticks are more than {late} s late"
 
 
 def test_memory_is_bounded_whatever_is_written(daemon):
@@ -215,6 +253,100 @@ def test_actions_run_side_by_side_but_not_too_many(daemon):
     assert most == 4
 
 
+def test_a_thousand_at_the_same_instant(daemon):
+    """Two at a time, the others in line; none is lost or run twice, and nobody else notices."""
+    d = daemon("[daemon]\nmax-actions = 2\nmax-queued = 700\n" + shell("say", "echo $TWISTY_JOB"))
+    d.add({"kind": "loop", "interval": "20ms", "report": "none", "name": "beat"})
+    d.add(*({"kind": "once", "delay": "300ms", "onFinish": "say", "name": f"j{i}"} for i in range(1000)))
+    most = 0
+    while (counts := d.status()["actions"])["started"] + counts["failed"] < 1000 or counts["running"] > 0:
+        most = max(most, counts["running"])
+        assert counts["queued"] <= 702
+    assert most == 2
+    assert counts["started"] in range(702, 710)  # some may have begun before the last finished
+    assert counts["failed"] == 1000 - counts["started"]
+    refused_runs = sum(line.number("refused") or 1 for line in d.lines("^action-failed .* status=queue-full"))
+    assert refused_runs == counts["failed"]
+    assert sum(job["failures"] for job in d.list(all=True).values()) == counts["failed"]
+    said = [line.fields["stdout"] for line in d.lines("^output .* stdout=")]
+    assert len(set(said)) == len(said)
+    assert len(said) + sum(line.number("untold") for line in d.lines("^output .* untold=")) == counts["started"]
+    beat = d.list()["beat"]
+    assert beat["missed"] <= 2 * grace() / 0.02
+
+
+def test_overlap_kill_of_one_that_does_not_want_to_end(daemon):
+    d = daemon("[daemon]\nstop-timeout = 200ms\n"
+               + shell("act", "trap '' TERM; echo $TWISTY_LEFT; [ $TWISTY_LEFT = 1 ] || while :; do sleep 0.01; done",
+                       "overlap = kill") + countdown("tea", "on-tick = act", count=5, interval="100ms"))
+    d.wait_for('stdout="5"')
+    d.wait_for('^output .* stdout="1"')
+    wait_until(lambda: d.status()["actions"]["running"] == 0)
+    job = d.list(all=True)["tea"]
+    counts = d.status()["actions"]
+    assert (job["failures"], counts["failed"]) == (0, 0) and not d.lines("^action-failed")
+    assert job["skipped"] == counts["skipped"] == 4, "each of the five but the last gave way"
+    assert counts["started"] <= 4
+
+
+# No room
+
+
+def limit(d, what, number=None):
+    """Set a limit of the daemon's, up to the hard one; as its own user, for root may not be allowed to."""
+    owner = os.stat(f"/proc/{d.pid}")
+    who = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+
+    def prlimit(*args):
+        return subprocess.run(["prlimit", "--pid", str(d.pid), *args], capture_output=True, text=True, check=True, **who)
+
+    hard = prlimit(f"--{what}", "--noheadings", "--output=HARD").stdout.strip()
+    prlimit(f"--{what}={hard if number is None else number}:")
+
+
+def runs_again(d, since):
+    wait_until(lambda: any(line.word == "output" for line in d.lines()[since:]))
+
+
+def test_no_descriptors_for_an_action(daemon):
+    """Wherever they end, in the middle of making pipes or later: it is told, nothing leaks, and then it goes on."""
+    d = daemon(shell("say", "echo on") + "[job:beat]\nkind = loop\ninterval = 20ms\non-tick = say\nreport = none\n")
+    d.ctl("pause", "beat")
+    d.wait_quiet()
+    before = fds(d)
+    d.ctl("resume", "beat")
+    for more in range(6):
+        since = len(d.lines())
+        limit(d, "nofile", before + more)
+        wait_until(lambda: len(d.lines()) >= since + 3)
+        assert more > 3 or all("Too many open files" in line.text and "status=not-started" in line.text
+                               for line in d.lines("^action-failed")[-2:]), d.transcript()
+        limit(d, "nofile")
+        runs_again(d, len(d.lines()))
+    d.ctl("pause", "beat")
+    wait_until(lambda: d.status()["actions"]["running"] == 0 and children(d.pid) == [])
+    d.wait_quiet()
+    assert fds(d) == before
+    beat = d.list()["beat"]
+    assert beat["failures"] == d.status()["actions"]["failed"] == len(d.lines("^action-failed"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")
+def test_no_processes_for_an_action(daemon):
+    """Neither the thread that starts them nor they themselves can begin; when they can, they do."""
+    d = daemon(shell("say", "echo on") + "[job:beat]\nkind = loop\ninterval = 20ms\non-tick = say\nreport = none\n"
+               "immediate = no\ndelay = 300ms\n", user=other_user())
+    for _ in range(2):
+        limit(d, "nproc", 1)
+        since = len(d.lines())
+        wait_until(lambda: any("status=not-started" in line.text and "Resource temporarily unavailable" in line.text
+                               for line in d.lines()[since:]))
+        limit(d, "nproc")
+        runs_again(d, len(d.lines()))
+    ticks = d.list()["beat"]["ticks"]
+    wait_until(lambda: d.list()["beat"]["ticks"] > ticks + 2)
+
+
 # Reload
 
 
@@ -233,6 +365,35 @@ def test_reload_of_actions(daemon, directory):
     d.ctl("reload")
     failed = d.wait_for("^action-failed job=mine .* status=not-found")
     assert "the configuration has this action no more" in failed.text
+
+
+def test_reload_that_removes_what_runs_and_what_waits(daemon):
+    """What was accepted is done as it was accepted; what comes later finds nothing."""
+    d = daemon("[daemon]\nmax-actions = 1\n" + shell("say", "echo $TWISTY_JOB; sleep 0.3; exit 3", "retry = 1",
+                                                     "backoff = 10ms"))
+    d.add(*({"kind": "loop", "interval": "1h", "onTick": "say", "name": name} for name in "abc"))
+    d.wait_for('stdout="a"')
+    d.config.write_text("", encoding="utf-8")
+    d.ctl("reload")
+    assert actions(d) == {}
+    for name in "abc":
+        failed = d.wait_for(f"^action-failed job={name} .* status=3 .* attempt=2")
+        assert "retry-in" not in failed.fields
+    assert d.status()["actions"] == {"running": 0, "queued": 0, "started": 6, "failed": 6, "skipped": 0}
+    d.ctl("reset", "a")
+    d.wait_for("^action-failed job=a .* status=not-found")
+    assert d.list()["a"]["failures"] == 2
+
+
+def test_reload_that_removes_a_job_whose_action_runs(daemon):
+    config = shell("say", "echo on; sleep 0.2; exit 3", "retry = 1", "backoff = 10ms")
+    d = daemon(DONE + config + countdown("a", "on-tick = say", "on-failure = stop", interval="1h")
+               + countdown("b", interval="500ms"))
+    d.wait_for('stdout="on"')
+    d.config.write_text(DONE + config + countdown("b", interval="500ms"), encoding="utf-8")
+    d.ctl("reload")
+    assert d.wait_exit() == 0, "and it waits for the action, and its next try"
+    assert len(d.lines("^action-failed job=a ")) == 2 and not d.lines("^failed")
 
 
 def test_reload_with_a_mistake_changes_nothing(daemon):
@@ -512,6 +673,20 @@ def test_the_end_of_the_daemon_ends_its_actions(daemon):
     }
     assert d.texts()[-1].startswith("exit why=SIGTERM ")
     assert not any(runs(pid) for pid in pids)
+
+
+def test_the_end_does_not_wait_for_a_next_try(daemon):
+    d = daemon(action("bad", "/bin/false", "retry = 3", "backoff = 1h") + countdown("tea", "on-tick = bad", interval="1h"))
+    d.wait_for("^action-failed .* retry-in=")
+    d.signal(signal.SIGTERM)
+    assert d.wait_exit() == 0
+    assert [line.fields["status"] for line in d.lines("^action-failed")] == ["1", "shutdown"]
+
+
+def test_exit_when_done_waits_for_the_next_try(daemon):
+    d = daemon(DONE + action("bad", "/bin/false", "retry = 2", "backoff = 100ms") + countdown("tea", "on-finish = bad"))
+    assert d.wait_exit() == 0
+    assert len(d.lines("^action-failed")) == 3 and "why=done" in d.texts()[-1]
 
 
 def test_whoever_says_it_twice_does_not_wait(daemon):
