@@ -735,19 +735,30 @@ def test_many_actions_leave_nothing_behind(daemon):
     d = daemon("[daemon]\nmax-queued = 100000\n" + action("nothing", "/bin/true", "overlap = queue"))
 
     def run(seconds):
-        total = d.status()["actions"]["started"] + tick(d, seconds, onTick="nothing")
-        wait_until(lambda: d.status()["actions"]["started"] == total, 10 * seconds + DEADLINE)
-        wait_until(lambda: d.status()["actions"]["running"] == 0 and d.status()["connections"] == 1)
+        """Each tick has its action, and each that was to come is a tick or missed, on a machine too busy for it."""
+        before = d.status()
+        total = tick(d, seconds, onTick="nothing")
+        most = 0
+        deadline = time.monotonic() + 10 * seconds + DEADLINE
+        while (now := d.status())["jobs"]["live"] > 0 or now["actions"]["running"] + now["actions"]["queued"] > 0:
+            assert time.monotonic() < deadline, now
+            most = max(most, len(children(d.pid)))
+            time.sleep(0.05)
+        ticks = now["ticks"] - before["ticks"]
+        assert ticks + now["missed"] - before["missed"] == total
+        assert now["actions"]["started"] - before["actions"]["started"] == ticks >= total / 2
+        assert (now["actions"]["failed"], now["actions"]["skipped"]) == (0, 0)
+        assert most <= 40, "no more than run at a time, and no zombie"  # they come and go while they are counted
+        wait_until(lambda: d.status()["connections"] == 1)
         d.ctl("rm", "--ended")
 
     run(1)
     before = fds(d), d.proc_status("VmRSS")
     run(SECONDS)
-    counts = d.status()["actions"]
-    assert (counts["failed"], counts["skipped"], counts["queued"]) == (0, 0, 0)
     assert children(d.pid) == []
     wait_until(lambda: fds(d) <= before[0])  # the last call's connection may still be there
     assert d.proc_status("VmRSS") <= before[1] + 2048 or SANITIZED
+    assert actions(d)["nothing"]["runs"] == d.status()["actions"]
 
 
 if SOAK:  # it takes a machine for itself
@@ -756,7 +767,7 @@ if SOAK:  # it takes a machine for itself
         for name, more in (("without", {}), ("with", {"onTick": "nothing"})):
             d = daemon("[daemon]\nmax-queued = 100000\n" + action("nothing", "/bin/true", "overlap = queue"))
             total = tick(d, 20, **more)
-            wait_until(lambda d=d, total=total: d.status()["ticks"] == total, 60)
+            wait_until(lambda d=d, total=total: d.status()["ticks"] + d.status()["missed"] >= total, 60)
             late[name] = d.status()["lateness"]["p99Nsec"]
         print(f"p99 of the lateness: {late['without'] / 1000} us without actions, {late['with'] / 1000} us with them")
         assert late["with"] <= 2 * late["without"]
