@@ -4,6 +4,7 @@
 #include "durable.h"
 #include "jobs.h"
 #include "lateness.h"
+#include "limits.h"
 #include "loop.h"
 #include "methods.h"
 #include "notifier.h"
@@ -25,11 +26,16 @@
 #include <string.h>
 #include <sys/param.h>
 #include <sys/random.h>
+#include <sys/select.h>
 #include <syslog.h>
 #include <unistd.h>
 
 /* Connections of all users together. */
 #define CONNECTIONS_MAX 512
+
+/* Descriptors of a command that runs, and of all else besides connections, with some to spare. */
+#define FILES_OF_ACTION 3
+#define FILES_OF_OTHERS 96
 
 /* Steps between two looks at everything else that the loop waits on: about a millisecond's worth. */
 #define SLICE_STEPS 1024
@@ -247,6 +253,25 @@ static void configure(struct daemon *d)
     control_configure(d->control, d->settings.max_connections);
 }
 
+/*
+ * The settings that reactions have: as many actions at a time as there can be descriptors for. The others wait in line,
+ * where they would fail otherwise. select(2) has no number from FD_SETSIZE on.
+ */
+static struct daemon_settings settings_that_fit(struct daemon *d)
+{
+    struct daemon_settings fit = d->settings;
+    const uint64_t others = CONNECTIONS_MAX + FILES_OF_OTHERS;
+    const uint64_t wanted = others + (uint64_t)FILES_OF_ACTION * fit.max_actions;
+    const uint64_t files = limits_files(wanted, d->begun.backend == BACKEND_SELECT ? FD_SETSIZE : UINT64_MAX);
+
+    if (files >= wanted)
+        return fit;
+    fit.max_actions = (uint32_t)MAX((files - MIN(files, others)) / FILES_OF_ACTION, 1);
+    report_daemon(d->report, LOG_WARNING, "limit", "max-actions=%u files=%llu wanted=%llu", fit.max_actions,
+                  (unsigned long long)files, (unsigned long long)wanted);
+    return fit;
+}
+
 /* Take out of the config what it says besides its jobs. */
 static void take_settings(struct daemon *d, struct config *config)
 {
@@ -319,8 +344,10 @@ static void on_reload_end(void *ctx, int r, const struct reload_plan *plan, stru
         take_settings(d, config);
         r = reload_describe(plan, &d->begun, &d->settings, &result);
     }
-    if (r == 0)
-        r = reactions_configure(d->reactions, &d->settings);
+    if (r == 0) {
+        const struct daemon_settings fit = settings_that_fit(d);
+        r = reactions_configure(d->reactions, &fit);
+    }
     configure(d); // also when it was broken off: with what was in force
     report_reload(d, r, &result);
     methods_reloaded(d->methods, r, &result);
@@ -548,8 +575,9 @@ static int make_jobs(struct daemon *d, char *why, size_t size)
 static int make_reactions(struct daemon *d, char *why, size_t size)
 {
     const struct reactions_hooks hooks = {.failed = on_action_failed, .changed = on_actions_changed, .ctx = d};
+    const struct daemon_settings fit = settings_that_fit(d);
 
-    int r = reactions_new(d->jobs, d->loop, d->report, &d->settings, &d->actions, &hooks, &d->reactions);
+    int r = reactions_new(d->jobs, d->loop, d->report, &fit, &d->actions, &hooks, &d->reactions);
     return r < 0 ? text_explain(why, size, r, "cannot get ready to run actions: %s", strerror(-r)) : 0;
 }
 

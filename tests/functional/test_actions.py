@@ -331,6 +331,41 @@ def test_no_descriptors_for_an_action(daemon):
     assert beat["failures"] == d.status()["actions"]["failed"] == len(d.lines("^action-failed"))
 
 
+@pytest.mark.parametrize("limits, backend, at_once", [
+    ("100:", "auto", 40),  # the soft one is raised
+    ("100:640", "auto", 10),  # which goes only so far
+    ("100:200", "auto", 1),
+    ("1024:", "select", 40),
+])
+def test_no_more_actions_than_descriptors(daemon, limits, backend, at_once):
+    """They wait in line instead, and none fails."""
+    d = daemon("[daemon]\nmax-actions = 40\n" + shell("slow", "sleep 0.7"), args=["--backend", backend],
+               wrapper=["prlimit", f"--nofile={limits}"])
+    told = d.lines("^limit ")
+    assert [line.number("max-actions") for line in told] == ([] if at_once == 40 else [at_once])
+    d.add(*({"kind": "once", "onFinish": "slow"} for _ in range(at_once + 2)))
+    most = 0
+    while (counts := d.status()["actions"])["running"] + counts["queued"] > 0:
+        most = max(most, counts["running"])
+    assert most == at_once and (counts["started"], counts["failed"]) == (at_once + 2, 0)
+
+
+def test_select_has_no_large_descriptors(daemon):
+    """As many actions as it can be asked for do not make it abort."""
+    d = daemon("[daemon]\nmax-actions = 1000\n" + shell("slow", "sleep 1"), args=["--backend", "select"])
+    (limited,) = d.lines("^limit ")
+    fit = limited.number("max-actions")
+    assert 100 < fit < 1024 / 3 and limited.number("files") == 1024
+    d.add(*({"kind": "once", "onFinish": "slow"} for _ in range(2 * fit)))
+    wait_until(lambda: d.status()["actions"]["running"] == fit)
+    d.config.write_text("[daemon]\nmax-actions = 400\n", encoding="utf-8")
+    d.ctl("reload")
+    assert [line.number("max-actions") for line in d.lines("^limit ")] == [fit, fit]
+    while (counts := d.status()["actions"])["running"] + counts["queued"] > 0:
+        pass
+    assert (counts["started"], counts["failed"]) == (2 * fit, 0)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")
 def test_no_processes_for_an_action(daemon):
     """Neither the thread that starts them nor they themselves can begin; when they can, they do."""

@@ -30,7 +30,8 @@ LEVELS = [
     ["places"],
     ["sched", "varlink", "quantity", "watch", "gather", "digest"],
     ["emit"],
-    ["trie", "slab", "table", "lateness", "stamp", "init", "capture", "chain"],
+    ["trie", "slab", "table", "lateness", "stamp", "init", "capture", "chain",
+     "limits"],
     ["text", "line", "siphash", "buffer", "arena"],
 ]
 ORDER = {name: i for i, level in enumerate(LEVELS) for name in level}
