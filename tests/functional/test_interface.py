@@ -206,6 +206,10 @@ def test_every_word_of_the_enums_is_said(daemon):
         events |= {next(stream)["event"] for _ in range(10)}
         while "lost" not in events:
             events.add(next(stream)["event"])
+    with d.connect() as client:  # a daemon that ends waits for no slow reader
+        list(client.stream("Remove", {"match": ["m*"]}))
+        stream = (reply["event"] for reply in client.stream("Watch"))
+        events.add(next(stream)["event"])
         call(d, "Shutdown")
         events |= {event["event"] for event in stream}
     assert d.wait_exit() == 0
