@@ -26,6 +26,7 @@ struct row {
     uint32_t owner;
     int64_t added, t0, since;
     uint64_t passed, missed;
+    uint64_t ended; // its place in the order in which jobs ended; 0: it has not, or in a file that does not say
 };
 
 struct change {

@@ -132,6 +132,8 @@ static void settle(struct daemon *d)
     int64_t wake = d->stop != NULL ? settle_end(d) : settle_jobs(d);
 
     durable_submit(d->durable);
+    if (durable_busy(d->durable))
+        wake = d->start;
     control_choke(d->control, durable_is_full(d->durable));
     wake = earlier(wake, MAX(reactions_due(d->reactions), d->start));
     wake = earlier(wake, report_due(d->report));
@@ -151,6 +153,8 @@ static void run_jobs(struct daemon *d, int64_t now)
     if (!durable_is_full(d->durable))
         methods_work(d->methods);
     reloader_work(d->reloader, now);
+    if (reloader_busy(d->reloader))
+        methods_reload_step(d->methods);
 }
 
 static void on_wake(void *ctx, int64_t now)
@@ -159,6 +163,7 @@ static void on_wake(void *ctx, int64_t now)
 
     if (d->stop == NULL)
         run_jobs(d, now);
+    durable_work(d->durable);
     if (reactions_due(d->reactions) <= now)
         reactions_work(d->reactions, now);
     if (report_due(d->report) <= now)
@@ -221,6 +226,13 @@ static void on_actions_changed(void *ctx)
     struct daemon *d = ctx;
 
     settle(d);
+}
+
+static void on_job_changed(void *ctx, struct job *job)
+{
+    const struct daemon *d = ctx;
+
+    durable_changed(d->durable, job);
 }
 
 static void on_job_removed(void *ctx, struct job *job)
@@ -548,7 +560,8 @@ static void close_state(struct daemon *d)
 
 static int make_jobs(struct daemon *d, char *why, size_t size)
 {
-    const struct jobs_hooks hooks = {.event = on_job_event, .removed = on_job_removed, .ctx = d};
+    const struct jobs_hooks hooks = {
+        .event = on_job_event, .changed = on_job_changed, .removed = on_job_removed, .ctx = d};
     const struct methods_hooks methods_hooks = {.status = on_status,
                                                 .reload = on_reload,
                                                 .shutdown = on_shutdown,

@@ -15,8 +15,26 @@
 /* While jobs tick and nothing else happens, the stamp is written this often: after a power cut it is all there is. */
 #define STAMP_INTERVAL (60 * NSEC_PER_SEC)
 
+/* Jobs that are looked at in one slice of a renewal, and in one when the loop has ended. */
+#define SLICE_JOBS 256
+#define CHUNK_JOBS 4096
+
 /* Jobs in the file that cannot be taken up are told of one by one up to this number. */
 #define UNUSABLE_TOLD 10
+
+/* Handing over all jobs for another file: first those that have not ended, then the others, in their order. */
+struct renewal {
+    bool under_way;
+    bool in_ended;
+    struct jobs_cursor cursor;
+    uint64_t order, last; // of those that have ended: the place that was given last, and the last that there is
+};
+
+/* A job that was taken up and has ended: their order is known when all are there. */
+struct ended {
+    struct job *job;
+    uint64_t order;
+};
 
 struct durable {
     char *path; // owned
@@ -31,8 +49,12 @@ struct durable {
     int64_t done_then; // `done` at that time
     uint64_t restored; // jobs
     uint64_t unusable; // jobs in the file that could not be taken up
-    bool in_force;     // this turn has changed more than can be undone
-    bool degraded;     // as was reported
+    uint64_t ends;     // places that were given in the order in which jobs ended
+    struct renewal renewal;
+    struct ended *ended; // owned, as long as jobs are taken up
+    size_t n_ended, ended_room;
+    bool in_force; // this turn has changed more than can be undone
+    bool degraded; // as was reported
     int64_t degraded_at;
 };
 
@@ -69,7 +91,8 @@ static const char *state_word(const struct job_life *life)
     return job_state_name(life->state);
 }
 
-static void put(struct durable *d, const struct job *job)
+/* `order`: the job's place among the ended ones; 0: it has not ended. */
+static void put(struct durable *d, const struct job *job, uint64_t order)
 {
     const struct job_life life = job_life_of(job, loop_now(d->loop));
     const struct job_spec spec = job_spec_of(job);
@@ -85,7 +108,8 @@ static void put(struct durable *d, const struct job *job)
                             .t0 = life.t0,
                             .since = life.since,
                             .passed = life.passed,
-                            .missed = life.missed};
+                            .missed = life.missed,
+                            .ended = order};
 
     if (store_put(d->store, &row) < 0)
         report_daemon(d->report, LOG_ERR, "state", "job=%s id=%llu error=\"out of memory: it is not kept\"", spec.name,
@@ -98,7 +122,13 @@ void durable_event(struct durable *d, const struct job *job, const struct job_ev
         return;
     d->in_force |= ev->type != EVENT_START || job->source == SOURCE_CONFIG; // the file has it, whatever can be kept
     if (is_kept(job))
-        put(d, job);
+        put(d, job, job_ended(job) ? ++d->ends : 0);
+}
+
+void durable_changed(struct durable *d, const struct job *job)
+{
+    if (d != NULL && is_kept(job))
+        put(d, job, 0);
 }
 
 void durable_removed(struct durable *d, const struct job *job)
@@ -171,12 +201,122 @@ static void report_degraded(struct durable *d, const char *why)
     report_daemon(d->report, LOG_NOTICE, "state", "recovered-after=\"%s\"", span);
 }
 
+/* at_least: of the lost ones not all may have been seen. */
+static void report_damage(const struct durable *d, const struct database_found *found, const char *at_least)
+{
+    char damage[512] = "", aside[1024] = "";
+
+    text_escape(damage, sizeof damage, 0, found->damage);
+    text_escape(aside, sizeof aside, 0, found->set_aside);
+    report_daemon(d->report, LOG_ERR, "state", "error=\"damaged: %s\"%s%s%s saved=%llu lost=%s%llu", damage,
+                  aside[0] != '\0' ? " aside=\"" : "", aside, aside[0] != '\0' ? "\"" : "",
+                  (unsigned long long)found->saved, at_least, (unsigned long long)found->lost);
+}
+
 static void on_done(void *ctx, uint64_t upto, const char *error)
 {
     struct durable *d = ctx;
 
     report_degraded(d, store_degraded(d->store));
     d->hooks.done(d->hooks.ctx, upto, error);
+}
+
+/* Renewal of the file */
+
+static void end_walk(struct durable *d)
+{
+    if (d->renewal.under_way)
+        jobs_end(&d->renewal.cursor);
+    d->renewal.under_way = false;
+}
+
+static void begin_walk(struct durable *d)
+{
+    end_walk(d);
+    d->renewal = (struct renewal){.under_way = true};
+    jobs_begin(d->jobs, &d->renewal.cursor);
+}
+
+/*
+ * Now the ended ones. They get the next places in the order, and whoever ends from now on comes behind them. If some go
+ * meanwhile, the walk comes to later ones before these places are used up: then they have others, but the same order.
+ */
+static void walk_ended(struct durable *d)
+{
+    struct jobs_counts counts;
+
+    jobs_counts(d->jobs, &counts);
+    jobs_end(&d->renewal.cursor);
+    jobs_begin_ended(d->jobs, &d->renewal.cursor);
+    d->renewal.in_ended = true;
+    d->renewal.order = d->ends;
+    d->ends += counts.listed - counts.live;
+    d->renewal.last = d->ends;
+}
+
+/* One job. False: there are no more. */
+static bool walk_on(struct durable *d)
+{
+    struct renewal *renewal = &d->renewal;
+    const struct job *job = renewal->in_ended && renewal->order == renewal->last ? NULL : jobs_next(&renewal->cursor);
+
+    if (job == NULL && renewal->in_ended)
+        return false;
+    if (job == NULL)
+        walk_ended(d);
+    else if (job_ended(job) == renewal->in_ended && is_kept(job))
+        put(d, job, renewal->in_ended ? ++renewal->order : 0);
+    return true;
+}
+
+static void walk(struct durable *d, unsigned n)
+{
+    d->in_force = true;
+    while (n > 0 && d->renewal.under_way) {
+        if (!walk_on(d)) {
+            end_walk(d);
+            store_put_all(d->store);
+        }
+        n--;
+    }
+}
+
+/* The loop has ended: all that are left, in chunks that the disk can be busy with meanwhile. */
+static void finish_walk(struct durable *d)
+{
+    while (d->renewal.under_way && store_renewing(d->store)) {
+        walk(d, CHUNK_JOBS);
+        durable_submit(d);
+    }
+}
+
+static void on_renew(void *ctx, bool after_loop)
+{
+    struct durable *d = ctx;
+
+    begin_walk(d);
+    if (after_loop)
+        finish_walk(d);
+}
+
+static void on_renewed(void *ctx, const struct database_found *old)
+{
+    report_damage(ctx, old, "");
+}
+
+bool durable_busy(const struct durable *d)
+{
+    return d != NULL && d->renewal.under_way && (!store_renewing(d->store) || store_wants_more(d->store));
+}
+
+void durable_work(struct durable *d)
+{
+    if (!durable_busy(d))
+        return;
+    if (store_renewing(d->store))
+        walk(d, SLICE_JOBS);
+    else
+        end_walk(d); // it has failed, and will begin again
 }
 
 /* Coming back */
@@ -189,6 +329,50 @@ static bool read_state(const char *word, struct job_life *life)
     if (life->waits)
         life->state = paused ? JOB_PAUSED : JOB_RUNNING;
     return life->waits || job_state_parse(word, &life->state);
+}
+
+static int note_ended(struct durable *d, struct job *job, uint64_t order)
+{
+    if (d->n_ended == d->ended_room) {
+        size_t room = 2 * d->ended_room + 64;
+        struct ended *more = reallocarray(d->ended, room, sizeof *more);
+        if (more == NULL)
+            return -ENOMEM;
+        d->ended = more;
+        d->ended_room = room;
+    }
+    d->ended[d->n_ended++] = (struct ended){job, order};
+    return 0;
+}
+
+/* In a file that does not say in what order they ended, it is when they did. */
+static int compare_ended(const void *a, const void *b)
+{
+    const struct ended *x = a, *y = b;
+
+    if (x->order != y->order)
+        return x->order < y->order ? -1 : 1;
+    if (x->job->ended != y->job->ended)
+        return x->job->ended < y->job->ended ? -1 : 1;
+    return x->job->id < y->job->id ? -1 : 1;
+}
+
+/* All have been taken up: those that have ended did so in this order. */
+static void order_ended(struct durable *d)
+{
+    if (d->n_ended > 0)
+        qsort(d->ended, d->n_ended, sizeof *d->ended, compare_ended);
+    for (size_t i = 0; i < d->n_ended; i++) {
+        const struct ended *ended = &d->ended[i];
+        jobs_note_end(d->jobs, ended->job);
+        if (ended->order == UINT64_MAX)
+            put(d, ended->job, ++d->ends);
+        else
+            d->ends = MAX(d->ends, ended->order);
+    }
+    free(d->ended);
+    d->ended = NULL;
+    d->n_ended = d->ended_room = 0;
 }
 
 static int take_up(struct durable *d, const struct row *row, const char **why)
@@ -220,10 +404,9 @@ static int take_up(struct durable *d, const struct row *row, const char **why)
     *why = r == -EEXIST ? "another has its name or its id" : "out of memory";
     if (r < 0)
         return r;
-    if (job->state != life.state) // it had finished, and that was told
-        put(d, job);
     d->restored += !job_ended(job);
-    return 0;
+    // A job that finished after the last commit, which was told, ended after those in the file.
+    return job_ended(job) ? note_ended(d, job, job->state == life.state ? row->ended : UINT64_MAX) : 0;
 }
 
 static int take_up_chunk(struct durable *d, const struct changes *chunk)
@@ -253,20 +436,16 @@ static int take_up_all(struct durable *d)
         if (r < 0)
             return r;
     }
+    order_ended(d);
     return r;
 }
 
 static void report_found(const struct durable *d, const struct database_found *found)
 {
-    char damage[512] = "", aside[1024] = "", span[QUANTITY_TEXT_MAX];
+    char span[QUANTITY_TEXT_MAX];
 
-    if (found->set_aside[0] != '\0') {
-        text_escape(damage, sizeof damage, 0, found->damage);
-        text_escape(aside, sizeof aside, 0, found->set_aside);
-        report_daemon(d->report, LOG_ERR, "state", "error=\"damaged: %s\" aside=\"%s\" saved=%llu lost=%s%llu", damage,
-                      aside, (unsigned long long)found->saved, found->lost == 0 ? ">=" : "",
-                      (unsigned long long)found->lost);
-    }
+    if (found->set_aside[0] != '\0')
+        report_damage(d, found, found->lost == 0 ? ">=" : "");
     if (found->clock_back > 0)
         report_daemon(d->report, LOG_WARNING, "state", "clock-back=\"%s\"",
                       span_format(found->clock_back / NSEC_PER_MSEC * NSEC_PER_MSEC, span, sizeof span));
@@ -287,13 +466,16 @@ static void begin_stamp(struct durable *d, const struct database_found *found)
 
 static void durable_free(struct durable *d)
 {
+    end_walk(d);
+    free(d->ended);
     free(d->path);
     free(d);
 }
 
 static int open_store(struct durable *d, enum loop_clock clock, char *why, size_t size)
 {
-    const struct store_hooks hooks = {.done = on_done, .undo = on_undo, .ctx = d};
+    const struct store_hooks hooks = {
+        .done = on_done, .undo = on_undo, .renew = on_renew, .renewed = on_renewed, .ctx = d};
     struct database_found found;
 
     d->stamp = stamp_open(d->path, loop_clock_name(clock));
@@ -348,6 +530,7 @@ void durable_close(struct durable *d, int wait_ms)
 {
     if (d == NULL)
         return;
+    finish_walk(d);
     const struct progress progress = progress_of(d);
     bool kept = store_close(d->store, &progress, wait_ms);
     stamp_close(d->stamp, kept);

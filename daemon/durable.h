@@ -27,7 +27,7 @@ struct durable_hooks {
 
 /*
  * Open the state file and take up the jobs that are in it. What there is to say of it is reported. 0 or negative
- * errno; then `why` has a line for the user. Everything else is borrowed.
+ * errno; then `why` has a line for the user. Everything else is borrowed, and stays until durable_close().
  */
 int durable_open(const char *path, enum loop_clock clock, struct jobs *jobs, const struct loop *loop,
                  struct report *report, const struct durable_hooks *hooks, struct durable **out, char *why,
@@ -44,11 +44,16 @@ uint64_t durable_restored(const struct durable *d);
 
 /* For struct jobs_hooks. */
 void durable_event(struct durable *d, const struct job *job, const struct job_event *ev);
+void durable_changed(struct durable *d, const struct job *job);
 void durable_removed(struct durable *d, const struct job *job);
 
 /* What is due at `now` is about to be done; and as much as had its turn has been done. */
 void durable_begin_step(struct durable *d, int64_t now);
 void durable_end_step(struct durable *d, int64_t now);
+
+/* The file is being renewed, and wants jobs: hand some over, about a millisecond's worth. */
+bool durable_busy(const struct durable *d);
+void durable_work(struct durable *d);
 
 /* A turn of the loop is over: what it changed is to be kept. */
 void durable_submit(struct durable *d);

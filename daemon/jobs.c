@@ -24,15 +24,15 @@
 #define NOWHERE UINT32_MAX
 
 /* A list of jobs, through one of the links that each of them has. */
-struct list {
+struct job_list {
     uint32_t first, last; // slots
     size_t link;          // its offset in struct job
 };
 
 struct jobs {
-    struct slab slab;  // owns the jobs; their slots are its numbers
-    struct list by_id; // all of them
-    struct list ended; // oldest end first
+    struct slab slab;      // owns the jobs; their slots are its numbers
+    struct job_list by_id; // all of them
+    struct job_list ended; // oldest end first
     uint32_t n_ended;
     struct traits_pool *traits;
     struct sched *sched; // of slots
@@ -51,17 +51,17 @@ static struct job *job_at(const struct jobs *jobs, uint32_t slot)
     return slot == NOWHERE ? NULL : slab_at(&jobs->slab, slot);
 }
 
-static struct list list_of(size_t link)
+static struct job_list list_of(size_t link)
 {
-    return (struct list){NOWHERE, NOWHERE, link};
+    return (struct job_list){NOWHERE, NOWHERE, link};
 }
 
-static struct job_link *link_in(const struct jobs *jobs, const struct list *list, uint32_t slot)
+static struct job_link *link_in(const struct jobs *jobs, const struct job_list *list, uint32_t slot)
 {
     return (struct job_link *)(void *)((char *)slab_at(&jobs->slab, slot) + list->link);
 }
 
-static void list_append(struct jobs *jobs, struct list *list, uint32_t slot)
+static void list_append(struct jobs *jobs, struct job_list *list, uint32_t slot)
 {
     *link_in(jobs, list, slot) = (struct job_link){.prev = list->last, .next = NOWHERE};
     if (list->last == NOWHERE)
@@ -71,10 +71,14 @@ static void list_append(struct jobs *jobs, struct list *list, uint32_t slot)
     list->last = slot;
 }
 
-static void list_remove(struct jobs *jobs, struct list *list, uint32_t slot)
+static void list_remove(struct jobs *jobs, struct job_list *list, uint32_t slot)
 {
     struct job_link link = *link_in(jobs, list, slot);
+    struct jobs_cursor *cursor;
 
+    LIST_FOREACH (cursor, &jobs->cursors, link)
+        if (cursor->list == list && cursor->next == job_at(jobs, slot))
+            cursor->next = job_at(jobs, link.next);
     if (link.prev == NOWHERE)
         list->first = link.next;
     else
@@ -208,13 +212,9 @@ static int reserve(struct jobs *jobs, size_t n)
 /* Let go of an ended job: of everything that knows it, then of its memory. Its name may already be another's. */
 static void forget(struct jobs *jobs, struct job *job)
 {
-    struct jobs_cursor *cursor;
     uint32_t slot = job->slot;
 
     jobs->hooks.removed(jobs->hooks.ctx, job);
-    LIST_FOREACH (cursor, &jobs->cursors, link)
-        if (cursor->next == job)
-            cursor->next = job_at(jobs, job->by_id_link.next);
     list_remove(jobs, &jobs->ended, slot);
     jobs->n_ended--;
     sched_cancel(jobs->sched, slot);
@@ -501,11 +501,14 @@ int jobs_fail(struct jobs *jobs, struct job *job, int64_t now, const char *why)
 
 void jobs_release(struct jobs *jobs, struct job *job, int64_t start, int64_t now)
 {
+    bool waited = job_waits(job);
     struct job_events events;
 
     job_release(job, start, now, &events);
     settle(jobs, job, now);
     tell(jobs, job, &events);
+    if (waited && events.n == 0)
+        jobs->hooks.changed(jobs->hooks.ctx, job);
 }
 
 void jobs_remove(struct jobs *jobs, struct job *job, int64_t now, const char *why)
@@ -556,12 +559,26 @@ size_t jobs_run_due(struct jobs *jobs, int64_t now, size_t max)
     return steps;
 }
 
+static void begin_walk(struct jobs *jobs, const struct job_list *list, uint64_t end, struct jobs_cursor *cursor)
+{
+    *cursor = (struct jobs_cursor){.jobs = jobs, .list = list, .next = job_at(jobs, list->first), .end = end};
+    LIST_INSERT_HEAD(&jobs->cursors, cursor, link);
+}
+
 void jobs_begin(struct jobs *jobs, struct jobs_cursor *cursor)
 {
-    cursor->jobs = jobs;
-    cursor->next = job_at(jobs, jobs->by_id.first);
-    cursor->end = jobs->next_id;
-    LIST_INSERT_HEAD(&jobs->cursors, cursor, link);
+    begin_walk(jobs, &jobs->by_id, jobs->next_id, cursor);
+}
+
+void jobs_begin_ended(struct jobs *jobs, struct jobs_cursor *cursor)
+{
+    begin_walk(jobs, &jobs->ended, UINT64_MAX, cursor);
+}
+
+void jobs_note_end(struct jobs *jobs, struct job *job)
+{
+    list_remove(jobs, &jobs->ended, job->slot);
+    list_append(jobs, &jobs->ended, job->slot);
 }
 
 struct job *jobs_next(struct jobs_cursor *cursor)
@@ -570,7 +587,7 @@ struct job *jobs_next(struct jobs_cursor *cursor)
 
     if (job == NULL || job->id >= cursor->end)
         return NULL;
-    cursor->next = job_at(cursor->jobs, job->by_id_link.next);
+    cursor->next = job_at(cursor->jobs, link_in(cursor->jobs, cursor->list, job->slot)->next);
     return job;
 }
 

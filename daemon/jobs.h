@@ -17,6 +17,7 @@ struct jobs;
 /* How jobs.c tells what happens. Hooks must not add, remove or control jobs. */
 struct jobs_hooks {
     void (*event)(void *ctx, struct job *job, const struct job_event *ev);
+    void (*changed)(void *ctx, struct job *job); // its schedule has, and that is no event
     void (*removed)(void *ctx, struct job *job); // the last that is heard of this pointer
     void *ctx;
 };
@@ -98,7 +99,7 @@ void jobs_reset(struct jobs *jobs, struct job *job, int64_t now);
 int jobs_stop(struct jobs *jobs, struct job *job, int64_t now, const char *why);
 int jobs_fail(struct jobs *jobs, struct job *job, int64_t now, const char *why);
 
-/* As job_release(). */
+/* As job_release(); what is no event is told as a change. */
 void jobs_release(struct jobs *jobs, struct job *job, int64_t start, int64_t now);
 
 /* Forget the job; a live one is stopped first. The pointer is dead afterwards. */
@@ -116,6 +117,7 @@ size_t jobs_run_due(struct jobs *jobs, int64_t now, size_t max);
  */
 struct jobs_cursor {
     struct jobs *jobs;
+    const struct job_list *list;  // what it walks on; jobs.c's
     struct job *next;             // what jobs_next() will return
     uint64_t end;                 // ids from here on came later
     LIST_ENTRY(jobs_cursor) link; // jobs::cursors
@@ -124,6 +126,12 @@ struct jobs_cursor {
 void jobs_begin(struct jobs *jobs, struct jobs_cursor *cursor);
 struct job *jobs_next(struct jobs_cursor *cursor);
 void jobs_end(struct jobs_cursor *cursor);
+
+/* The same for those that have ended, the first to end first; those that end meanwhile may be seen. */
+void jobs_begin_ended(struct jobs *jobs, struct jobs_cursor *cursor);
+
+/* Of all ended jobs, this is the one that ended last. */
+void jobs_note_end(struct jobs *jobs, struct job *job);
 
 /* The listed name nearest to `wanted`, or NULL; looks at a bounded number of jobs. */
 const char *jobs_nearest(const struct jobs *jobs, const char *wanted);

@@ -31,6 +31,7 @@ struct methods {
     struct streams *streams;
     struct waiters waiting;  // for a reload that has not begun
     struct waiters attended; // by the one that has
+    uint64_t reloaded;       // the sequence number of what that has changed last; 0: nothing that is kept
 };
 
 /* Jobs in one Add(): two or three milliseconds for them and for the reply. */
@@ -283,7 +284,7 @@ static void put_texts(struct emit *e, const char *key, const struct text_list *l
     emit_close(e, ']');
 }
 
-static void reply_reloaded(const struct request *rq, const struct reload_result *result)
+static void reply_reloaded(struct methods *m, const struct request *rq, const struct reload_result *result)
 {
     struct emit e = {0};
 
@@ -296,7 +297,7 @@ static void reply_reloaded(const struct request *rq, const struct reload_result 
     emit_int(&e, "removedCount", (int64_t)result->n_removed);
     emit_int(&e, "unchanged", (int64_t)result->unchanged);
     put_texts(&e, "restartNeeded", &result->restart_needed);
-    reply(rq, &e);
+    reply_when_durable(rq, &e, m->durable, m->reloaded, true);
 }
 
 static void reply_mistakes(const struct request *rq, const struct text_list *mistakes)
@@ -325,12 +326,20 @@ static void reload(struct methods *m, const struct request *rq)
 void methods_reload_begins(struct methods *m)
 {
     TAILQ_CONCAT(&m->attended, &m->waiting, link);
+    m->reloaded = 0;
+}
+
+void methods_reload_step(struct methods *m)
+{
+    if (durable_sequence(m->durable) > 0)
+        m->reloaded = durable_sequence(m->durable);
 }
 
 void methods_reloaded(struct methods *m, int r, const struct reload_result *result)
 {
     struct waiter *waiter, *next;
 
+    methods_reload_step(m);
     for (waiter = TAILQ_FIRST(&m->attended); waiter != NULL; waiter = next) {
         const struct varlink_call call = {.flags = waiter->flags};
         const struct request rq = {waiter->conn, conn_peer(waiter->conn), &call};
@@ -338,7 +347,7 @@ void methods_reloaded(struct methods *m, int r, const struct reload_result *resu
         TAILQ_REMOVE(&m->attended, waiter, link);
         free(waiter);
         if (r == 0)
-            reply_reloaded(&rq, result);
+            reply_reloaded(m, &rq, result);
         else if (r == -EINVAL)
             reply_mistakes(&rq, &result->mistakes);
         else

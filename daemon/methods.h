@@ -49,8 +49,12 @@ void methods_work(struct methods *m);
 /* The message for a connection that is one too many, NUL included: malloc'd, NULL when there is no memory. */
 char *methods_refusal(uint32_t max_connections_uid, size_t *len);
 
-/* A reload begins, for those who have asked so far; it is over: 0, -EINVAL with result->mistakes, another errno. */
+/*
+ * A reload begins, for those who have asked so far; a part of it has been done; it is over: 0, -EINVAL with
+ * result->mistakes, another errno. The answer waits until what all of its parts have changed is on the disk.
+ */
 void methods_reload_begins(struct methods *m);
+void methods_reload_step(struct methods *m);
 void methods_reloaded(struct methods *m, int r, const struct reload_result *result);
 
 /* Tell those who watch. */

@@ -22,10 +22,13 @@ static char *path_with(const char *path, const char *suffix)
 }
 
 /* The directory must be one where nobody else can put another file in this place. */
-static int open_directory(struct statefile *f, const char *dir, char *why, size_t size)
+static int open_directory(struct statefile *f, char *why, size_t size)
 {
+    const char *dir = f->dir;
     struct stat st;
 
+    if (f->dir_fd >= 0)
+        close(f->dir_fd);
     f->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (f->dir_fd < 0 || fstat(f->dir_fd, &st) < 0)
         return text_explain(why, size, -errno, "%s: %s; make this directory, or set another state", dir,
@@ -45,28 +48,24 @@ static int open_directory(struct statefile *f, const char *dir, char *why, size_
 static int find_path(struct statefile *f, const char *path, char *why, size_t size)
 {
     const char *base = strrchr(path, '/');
-    char dir[PATH_MAX], *real;
+    char dir[PATH_MAX];
 
     base = base == NULL ? path : base + 1;
     snprintf(dir, sizeof dir, "%.*s.", (int)(base - path), path); // its last dot makes "/" and "" directories, too
-    real = realpath(dir, NULL);
-    if (real == NULL)
+    f->dir = realpath(dir, NULL);
+    if (f->dir == NULL)
         return text_explain(why, size, -errno, "%.*s: %s; make this directory, or set another state",
                             (int)(base - path), path, strerror(errno));
-    if (asprintf(&f->path, "%s/%s", strcmp(real, "/") == 0 ? "" : real, base) < 0)
+    if (asprintf(&f->path, "%s/%s", strcmp(f->dir, "/") == 0 ? "" : f->dir, base) < 0)
         f->path = NULL;
     if (f->path != NULL) {
+        f->path_log = path_with(f->path, "-wal");
         f->path_new = path_with(f->path, ".new");
         f->path_saved = path_with(f->path, ".saved");
     }
-    if (f->path == NULL || f->path_new == NULL || f->path_saved == NULL) {
-        free(real);
-        snprintf(why, size, "out of memory");
-        return -ENOMEM;
-    }
-    int r = open_directory(f, real, why, size);
-    free(real);
-    return r;
+    if (f->path == NULL || f->path_log == NULL || f->path_new == NULL || f->path_saved == NULL)
+        return text_explain(why, size, -ENOMEM, "out of memory");
+    return open_directory(f, why, size);
 }
 
 static bool is_there(const char *path)
@@ -132,6 +131,28 @@ static int put_in_place(struct statefile *f)
     return r;
 }
 
+/* Is PATH the file that we have locked? */
+static bool is_ours(const struct statefile *f)
+{
+    struct stat ours, there;
+
+    return f->fd >= 0 && fstat(f->fd, &ours) == 0 && lstat(f->path, &there) == 0 && ours.st_dev == there.st_dev &&
+           ours.st_ino == there.st_ino;
+}
+
+/* Has another daemon locked it? */
+static int check_unused(const struct statefile *f, char *why, size_t size)
+{
+    int fd = is_ours(f) ? -1 : open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    bool used = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+
+    if (fd >= 0)
+        close(fd);
+    return used ? text_explain(why, size, -EADDRINUSE,
+                               "%s: another twistyd keeps its state here; stop it, or set another state", f->path)
+                : 0;
+}
+
 static int check_file(const struct statefile *f, char *why, size_t size)
 {
     struct stat st;
@@ -154,26 +175,33 @@ static int check_file(const struct statefile *f, char *why, size_t size)
 int statefile_lock(struct statefile *f, char *why, size_t size)
 {
     const int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int unwritable = 0;
 
-    if (f->fd >= 0)
-        close(f->fd);
-    f->unwritable = 0;
-    f->fd = open(f->path, O_RDWR | flags);
-    if (f->fd < 0 && (errno == EROFS || errno == EACCES)) {
-        f->unwritable = -errno;
-        f->fd = open(f->path, O_RDONLY | flags);
+    int fd = open(f->path, O_RDWR | flags);
+    if (fd < 0 && (errno == EROFS || errno == EACCES)) {
+        unwritable = -errno;
+        fd = open(f->path, O_RDONLY | flags);
     }
-    if (f->fd >= 0)
-        return check_file(f, why, size);
-    if (errno == ELOOP)
+    if (fd < 0 && errno == ELOOP)
         return text_explain(why, size, -EPERM, "%s: is a link; remove it, or set another state", f->path);
-    return text_explain(why, size, -errno, "%s: cannot open: %s", f->path, strerror(errno));
+    if (fd < 0)
+        return text_explain(why, size, -errno, "%s: cannot open: %s", f->path, strerror(errno));
+    if (f->fd >= 0)
+        close(f->fd); // before it is locked: of two descriptors only one can have the lock
+    f->fd = fd;
+    f->unwritable = unwritable;
+    f->length = 0;
+    f->log_ino = 0;
+    return check_file(f, why, size);
 }
 
 int statefile_open(struct statefile *f, const char *path, char *why, size_t size)
 {
     *f = (struct statefile){.dir_fd = -1, .fd = -1};
     int r = find_path(f, path, why, size);
+    if (r < 0)
+        return r;
+    r = check_unused(f, why, size);
     if (r < 0)
         return r;
     statefile_discard_new(f);
@@ -192,8 +220,10 @@ void statefile_close(struct statefile *f)
     if (f->dir_fd >= 0)
         close(f->dir_fd);
     free(f->path);
+    free(f->path_log);
     free(f->path_new);
     free(f->path_saved);
+    free(f->dir);
     *f = (struct statefile){.dir_fd = -1, .fd = -1};
 }
 
@@ -201,6 +231,79 @@ void statefile_settled(struct statefile *f)
 {
     if (f->dir_fd >= 0)
         flock(f->dir_fd, LOCK_UN);
+}
+
+void statefile_note(struct statefile *f)
+{
+    struct stat st;
+
+    f->length = f->fd >= 0 && fstat(f->fd, &st) == 0 ? st.st_size : 0;
+    f->log_ino = 0;
+    if (lstat(f->path_log, &st) < 0)
+        return;
+    f->log_dev = st.st_dev;
+    f->log_ino = st.st_ino;
+}
+
+static bool log_is_ours(const struct statefile *f)
+{
+    struct stat st;
+
+    return lstat(f->path_log, &st) == 0 && st.st_dev == f->log_dev && st.st_ino == f->log_ino;
+}
+
+int statefile_check(struct statefile *f, char *what, size_t size)
+{
+    struct stat st;
+
+    if (lstat(f->path, &st) < 0 && errno != ENOENT)
+        return -errno;
+    if (!is_ours(f))
+        return text_explain(what, size, -ESTALE, is_there(f->path) ? "another file had its name" : "it was removed");
+    if (st.st_size < f->length)
+        return text_explain(what, size, -ESTALE, "it was cut short");
+    if (f->log_ino != 0 && !log_is_ours(f))
+        return text_explain(what, size, -ESTALE, "its log was removed");
+    f->length = st.st_size;
+    return 0;
+}
+
+int statefile_begin_new(struct statefile *f, char *why, size_t size)
+{
+    int r = open_directory(f, why, size);
+
+    if (r == 0)
+        r = check_unused(f, why, size);
+    if (r == 0)
+        statefile_discard_new(f);
+    statefile_settled(f);
+    return r;
+}
+
+/* Without the file that it belongs to our log is worth nothing, and beside another one it would do harm. */
+static void drop_stray_log(const struct statefile *f)
+{
+    if (f->log_ino != 0 && !is_ours(f) && log_is_ours(f))
+        unlink(f->path_log);
+}
+
+int statefile_end_new(struct statefile *f, char *why, size_t size)
+{
+    int r = open_directory(f, why, size);
+
+    f->aside[0] = '\0';
+    if (r == 0)
+        r = check_unused(f, why, size);
+    if (r == 0) {
+        drop_stray_log(f);
+        r = statefile_replace(f);
+        if (r < 0)
+            text_explain(why, size, r, "%s: cannot be put in its place: %s", f->path_new, strerror(-r));
+    }
+    if (r == 0)
+        r = statefile_lock(f, why, size);
+    statefile_settled(f);
+    return r;
 }
 
 void statefile_discard_new(const struct statefile *f)

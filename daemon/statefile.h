@@ -9,14 +9,20 @@
 #define TWISTY_STATEFILE_H
 
 #include <stddef.h>
+#include <sys/stat.h>
 
 struct statefile {
-    char *path;     // owned; its directory's links are resolved
-    char *path_new; // owned
+    char *path;     // owned, as the next four; its directory's links are resolved
+    char *path_log; // PATH-wal
+    char *path_new;
     char *path_saved;
-    int dir_fd;      // its directory; locked until statefile_settled()
-    int fd;          // of PATH, locked; -1: there is none
-    int unwritable;  // why PATH can only be read: a negative errno; else 0
+    char *dir;
+    int dir_fd;     // its directory; locked until statefile_settled()
+    int fd;         // of PATH, locked; -1: there is none
+    int unwritable; // why PATH can only be read: a negative errno; else 0
+    off_t length;   // of PATH, which never gets shorter; see statefile_note()
+    dev_t log_dev;  // ... and which file its log is; log_ino 0: not known
+    ino_t log_ino;
     char aside[512]; // the name that a file was given which statefile_open() or statefile_replace() put aside
 };
 
@@ -35,13 +41,25 @@ int statefile_lock(struct statefile *f, char *why, size_t size);
 /* Opening is over: others may open files in this directory again. */
 void statefile_settled(struct statefile *f);
 
+/* PATH is open for writing, and has a log: remember what they are. */
+void statefile_note(struct statefile *f);
+
+/* Are they still the files that were opened? -ESTALE, with a phrase in `what`; or why it cannot be told. */
+int statefile_check(struct statefile *f, char *what, size_t size);
+
+/* Another PATH is going to be made: remove what is left of a PATH.new. As statefile_open(), but nothing is locked. */
+int statefile_begin_new(struct statefile *f, char *why, size_t size);
+
+/*
+ * PATH.new is whole, and no program has it open: let it become PATH, and lock it. What has the name meanwhile, ours or
+ * not, is put aside; -EADDRINUSE: unless another daemon has it. As statefile_open().
+ */
+int statefile_end_new(struct statefile *f, char *why, size_t size);
+
 /* Remove what is left of a PATH.new. */
 void statefile_discard_new(const struct statefile *f);
 
-/*
- * PATH.new is whole, and no program has it open: let it become PATH. A file that is there is put aside. 0 or negative
- * errno.
- */
+/* The same while the directory is locked: let PATH.new become PATH. 0 or negative errno. */
 int statefile_replace(struct statefile *f);
 
 #endif

@@ -25,10 +25,15 @@
 #define RETRY_FIRST_MS 100
 #define RETRY_LAST_MS  5000
 
+/* A disk on which no file stays whole is not filled with damaged ones: from one to the next it takes longer. */
+#define RENEWAL_FIRST_MS 1000
+#define RENEWAL_LAST_MS  3600000
+
 #define WHY_MAX 512
 
 struct store {
     // The loop's own.
+    const char *path; // borrowed
     struct watch *watch;
     struct watch *turn; // called when a turn of the loop is over in which something was submitted
     int64_t turn_since; // of the loop's clock: when that was; INT64_MIN: nothing was
@@ -37,6 +42,7 @@ struct store {
     uint64_t last; // the sequence number of what was submitted last
     uint64_t seen; // ... and of what is known to be on the disk
     char degraded[WHY_MAX];
+    bool renewing; // as far as is known
     pthread_t thread;
 
     int event_fd; // the thread writes, the loop reads
@@ -44,6 +50,9 @@ struct store {
     // The thread's own, but see `failed`.
     struct database *database;
     struct changes flight; // being written, or to be tried again
+    bool lost;             // the file is to be renewed, and that has not been begun
+    int64_t renewed_at;    // ms of CLOCK_MONOTONIC; when it was last
+    int renewal_ms;        // from then until it may be again
 
     // Both, with the lock.
     pthread_mutex_t lock;
@@ -51,9 +60,13 @@ struct store {
     struct changes waiting;
     struct progress progress;
     uint64_t submitted; // up to here is in `waiting`, or was
+    uint64_t reached;   // up to here has been written, perhaps to a file that is not in its place yet
     uint64_t written;   // up to here is on the disk
     uint64_t refused;   // up to here could not be kept at the last try
     bool failed;        // ... and until the loop has seen this, `flight` is its to look at
+    bool renewal;       // is under way
+    uint64_t put_all;   // up to here is all that it needs; 0: not yet
+    bool renewed;       // ... and until the loop has seen that, `old` is its to look at
     bool closing;
     bool ended; // the thread has
     char why[WHY_MAX];
@@ -63,7 +76,7 @@ struct store {
 
     // For the thread's beginning.
     struct database_config config;
-    struct database_found *found;
+    struct database_found *found, old;
     int opened; // 1: not yet; else what database_open() said
 };
 
@@ -124,23 +137,53 @@ static struct timespec in_ms(int ms)
     return when;
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* With the lock: is there something to do? */
+static bool has_work(const struct store *s)
+{
+    return s->submitted > s->reached || (s->renewal && s->put_all > 0 && s->reached >= s->put_all);
+}
+
 /* With the lock: wait for something to do. False when there is nothing and never will be. */
 static bool wait_for_work(struct store *s, int retry_ms)
 {
     if (retry_ms > 0) { // the loop has to see that it failed, and then the disk has its time
-        while (s->failed && !s->closing)
+        while (s->failed)
             pthread_cond_wait(&s->to_thread, &s->lock);
         const struct timespec until = in_ms(retry_ms);
         while (!s->closing && pthread_cond_timedwait(&s->to_thread, &s->lock, &until) != ETIMEDOUT)
             ;
         return true;
     }
-    while (s->submitted == s->written && !s->closing)
+    while (!has_work(s) && (s->renewal || !s->closing))
         pthread_cond_wait(&s->to_thread, &s->lock);
-    return s->submitted > s->written;
+    return has_work(s);
 }
 
-/* Write all that waits; the lock is let go meanwhile. False when it could not be kept. */
+/* With the lock: what was begun has failed, or has not. */
+static void tell_loop(struct store *s, int r, uint64_t upto, const char *why)
+{
+    if (r < 0) {
+        s->lost |= s->renewal || r == -ESTALE;
+        s->renewal = false;
+        s->refused = upto;
+        s->failed = true;
+        memcpy(s->why, why, sizeof s->why);
+    }
+    wake_loop(s);
+    pthread_cond_signal(&s->to_loop);
+}
+
+/* The lock is let go in each of these while the disk has its time. */
+
+/* Write all that waits. False when it could not be kept. */
 static bool write_all(struct store *s)
 {
     char why[WHY_MAX] = "";
@@ -153,31 +196,86 @@ static bool write_all(struct store *s)
     pthread_mutex_lock(&s->lock);
     if (r == 0) {
         changes_clear(&s->flight);
-        s->written = upto;
-    } else {
-        s->refused = upto;
-        s->failed = true;
-        memcpy(s->why, why, sizeof s->why);
+        s->reached = upto;
+        if (!s->renewal)
+            s->written = upto;
     }
-    wake_loop(s);
-    pthread_cond_signal(&s->to_loop);
+    tell_loop(s, r, upto, why);
     return r == 0;
+}
+
+static bool begin_renewal(struct store *s)
+{
+    char why[WHY_MAX] = "";
+
+    pthread_mutex_unlock(&s->lock);
+    int r = database_renew(s->database, why, sizeof why);
+    pthread_mutex_lock(&s->lock);
+    s->lost = r < 0;
+    s->renewal = r == 0;
+    tell_loop(s, r, s->submitted, why);
+    return r == 0;
+}
+
+/* All is in the new file: it can take its place. */
+static bool end_renewal(struct store *s)
+{
+    struct database_found old;
+    char why[WHY_MAX] = "";
+
+    pthread_mutex_unlock(&s->lock);
+    int r = database_end_renewal(s->database, &old, why, sizeof why);
+    pthread_mutex_lock(&s->lock);
+    if (r == 0) {
+        s->renewal = false;
+        s->put_all = 0;
+        s->renewed = true;
+        s->old = old;
+        s->written = s->reached;
+        s->renewed_at = now_ms();
+    }
+    tell_loop(s, r, s->submitted, why);
+    return r == 0;
+}
+
+/* One thing after the other. False when it has failed. */
+static bool work(struct store *s)
+{
+    if (s->lost && !begin_renewal(s))
+        return false;
+    if (s->submitted > s->reached)
+        return write_all(s);
+    return !has_work(s) || end_renewal(s);
+}
+
+/* How long to wait after a failure; `last` is how long it was the last time, or 0. */
+static int choose_retry(struct store *s, int last)
+{
+    int64_t since = now_ms() - s->renewed_at;
+
+    if (last > 0 || !s->lost || s->renewed_at == 0)
+        return last == 0 ? RETRY_FIRST_MS : MIN(2 * last, RETRY_LAST_MS);
+    s->renewal_ms =
+        since > RENEWAL_LAST_MS || s->renewal_ms == 0 ? RENEWAL_FIRST_MS : MIN(2 * s->renewal_ms, RENEWAL_LAST_MS);
+    return (int)MAX(s->renewal_ms - since, RETRY_FIRST_MS);
 }
 
 static void write_until_closed(struct store *s)
 {
+    bool last = false;
     int retry_ms = 0;
 
     pthread_mutex_lock(&s->lock);
     while (wait_for_work(s, retry_ms)) {
-        if (!write_all(s)) {
-            if (s->closing)
+        if (!work(s)) {
+            if (s->closing && (last || !s->lost))
                 break; // it was tried once more
-            retry_ms = retry_ms == 0 ? RETRY_FIRST_MS : MIN(2 * retry_ms, RETRY_LAST_MS);
+            last = s->closing;
+            retry_ms = choose_retry(s, retry_ms);
             continue;
         }
         retry_ms = 0;
-        if (s->submitted > s->written)
+        if (has_work(s))
             continue; // a commit that somebody waits for goes before housekeeping
         pthread_mutex_unlock(&s->lock);
         database_tidy(s->database);
@@ -211,35 +309,59 @@ static void *run(void *ctx)
 
 /* The loop: what the thread tells. */
 
-/* What could not be kept: who was promised nothing yet is undone. The thread waits meanwhile. */
+/* What could not be kept, with all that came after it: who was promised nothing yet is undone. The thread waits. */
 static void see_failure(struct store *s)
 {
     struct change *c;
 
+    pthread_mutex_lock(&s->lock);
+    changes_merge(&s->flight, &s->waiting);
+    s->refused = s->submitted;
+    pthread_mutex_unlock(&s->lock);
     snprintf(s->degraded, sizeof s->degraded, "%s", s->why);
     TAILQ_FOREACH (c, &s->flight.list, link) {
         if (c->undo)
             s->hooks.undo(s->hooks.ctx, c->row.id, c->row.name);
         c->undo = false;
     }
+    s->renewing = false;
+    uint64_t refused = s->refused;
+    pthread_mutex_lock(&s->lock);
+    s->put_all = 0;
+    s->failed = false;
+    pthread_cond_signal(&s->to_thread);
+    pthread_mutex_unlock(&s->lock);
+    s->hooks.done(s->hooks.ctx, s->seen, NULL);
+    s->hooks.done(s->hooks.ctx, refused, s->degraded);
+}
+
+/* The thread asks for all jobs, or has got them into their place. */
+static void see_renewal(struct store *s, bool renewal, bool renewed)
+{
+    bool begins = renewal && !s->renewing;
+
+    s->renewing = renewal;
+    if (renewed) {
+        s->hooks.renewed(s->hooks.ctx, &s->old);
+        pthread_mutex_lock(&s->lock);
+        s->renewed = false;
+        pthread_mutex_unlock(&s->lock);
+    }
+    if (begins)
+        s->hooks.renew(s->hooks.ctx, s->closing);
 }
 
 static void see_results(struct store *s)
 {
     pthread_mutex_lock(&s->lock);
     uint64_t written = s->written, refused = s->refused;
-    bool failed = s->failed;
+    bool failed = s->failed, renewal = s->renewal, renewed = s->renewed;
     pthread_mutex_unlock(&s->lock);
 
     s->seen = written;
+    see_renewal(s, renewal, renewed);
     if (failed) {
         see_failure(s);
-        pthread_mutex_lock(&s->lock);
-        s->failed = false;
-        pthread_cond_signal(&s->to_thread);
-        pthread_mutex_unlock(&s->lock);
-        s->hooks.done(s->hooks.ctx, written, NULL);
-        s->hooks.done(s->hooks.ctx, refused, s->degraded);
         return;
     }
     if (written >= refused)
@@ -294,6 +416,7 @@ static struct store *store_new(const struct database_config *config, const struc
         return NULL;
     s->hooks = *hooks;
     s->config = *config;
+    s->path = config->path;
     s->found = found;
     s->opened = s->reading = 1;
     s->event_fd = -1;
@@ -401,6 +524,27 @@ int store_remove(struct store *s, uint64_t id)
     return changes_remove(&s->gathered, id);
 }
 
+bool store_renewing(const struct store *s)
+{
+    return s->renewing;
+}
+
+bool store_wants_more(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool wanted = s->waiting.n < CHUNK_ROWS;
+    pthread_mutex_unlock(&s->lock);
+    return s->renewing && wanted;
+}
+
+void store_put_all(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->put_all = s->gathered.n > 0 ? s->last + 1 : s->last;
+    pthread_cond_signal(&s->to_thread);
+    pthread_mutex_unlock(&s->lock);
+}
+
 uint64_t store_gathered(const struct store *s)
 {
     return s->gathered.n > 0 ? s->last + 1 : 0;
@@ -452,22 +596,45 @@ bool store_is_full(struct store *s)
     return full;
 }
 
+/* With the lock: has the thread something to say that it waits for an answer to? */
+static bool is_asked(const struct store *s)
+{
+    return s->failed || (s->renewal && !s->renewing);
+}
+
 /* Wait for the thread's end, but not longer than `ms`; -1: as long as it takes. False when it has not ended. */
 static bool await_end(struct store *s, int ms)
 {
     const struct timespec until = in_ms(MAX(ms, 0));
+    int r = 0;
 
     pthread_mutex_lock(&s->lock);
     s->closing = true;
     pthread_cond_signal(&s->to_thread);
-    while (!s->ended)
-        if (ms < 0)
+    while (!s->ended && r != ETIMEDOUT) {
+        if (is_asked(s)) {
+            pthread_mutex_unlock(&s->lock);
+            see_results(s);
+            pthread_mutex_lock(&s->lock);
+        } else if (ms < 0) {
             pthread_cond_wait(&s->to_loop, &s->lock);
-        else if (pthread_cond_timedwait(&s->to_loop, &s->lock, &until) == ETIMEDOUT)
-            break;
+        } else {
+            r = pthread_cond_timedwait(&s->to_loop, &s->lock, &until);
+        }
+    }
     bool ended = s->ended;
     pthread_mutex_unlock(&s->lock);
     return ended;
+}
+
+/* What is not on the disk by now will not be waited for. */
+static void give_up(struct store *s, bool ended, int wait_ms)
+{
+    char why[WHY_MAX];
+
+    snprintf(why, sizeof why, "%s: the daemon ended before the disk had taken it, in %d s; the next start will show",
+             s->path, wait_ms / 1000);
+    s->hooks.done(s->hooks.ctx, s->last, ended ? s->degraded : why);
 }
 
 bool store_close(struct store *s, const struct progress *progress, int wait_ms)
@@ -480,6 +647,8 @@ bool store_close(struct store *s, const struct progress *progress, int wait_ms)
     if (progress != NULL)
         see_results(s);
     bool all = s->seen == s->last;
+    if (progress != NULL && !all)
+        give_up(s, ended, wait_ms);
     watch_free(s->turn);
     watch_free(s->watch);
     if (!ended) { // it hangs in the disk, and may come back any time: its memory and its eventfd stay

@@ -6,6 +6,9 @@
  * kept, the loop hears of it through an eventfd. What could not be kept is tried again until it can: of each job the
  * latest, so that it never takes more memory than the jobs themselves.
  *
+ * When the file is damaged or gone it is renewed: the loop hands over all that there is once more, in slices, with what
+ * changes meanwhile, and nothing is said to be on the disk until it all is.
+ *
  * Everything but the thread's own work is called from the loop. All signals are blocked in the thread.
  */
 #ifndef TWISTY_STORE_H
@@ -22,6 +25,13 @@ struct store_hooks {
     void (*done)(void *ctx, uint64_t upto, const char *error);
     /* The job came with a change that cannot be kept, and is to go. Before done(). */
     void (*undo)(void *ctx, uint64_t id, const char *name);
+    /*
+     * The file is renewed: put all jobs from the first on, some when store_wants_more() says so, and then say
+     * store_put_all(). Said again when it is to begin again. after_loop: the loop has ended, so put them all now.
+     */
+    void (*renew)(void *ctx, bool after_loop);
+    /* It has been. */
+    void (*renewed)(void *ctx, const struct database_found *old);
     void *ctx;
 };
 
@@ -39,6 +49,13 @@ int store_read(struct store *s, struct changes *out);
 /* Gather a change, as changes_put() and changes_remove(). */
 int store_put(struct store *s, const struct row *row);
 int store_remove(struct store *s, uint64_t id);
+
+/* Is the file being renewed, and are more jobs to be put now? */
+bool store_renewing(const struct store *s);
+bool store_wants_more(struct store *s);
+
+/* With what has been gathered now all has been put. */
+void store_put_all(struct store *s);
 
 /* The sequence number that what has been gathered will have; 0 when there is nothing. */
 uint64_t store_gathered(const struct store *s);
@@ -63,8 +80,9 @@ const char *store_degraded(const struct store *s);
 bool store_is_full(struct store *s);
 
 /*
- * After the loop has ended: write what is gathered, for at most `wait_ms`, telling hooks.done of it, and end the
- * thread. One that hangs in a system call is left behind. Returns whether everything is on the disk. Takes NULL.
+ * After the loop has ended: write what is gathered, for at most `wait_ms`, telling hooks.done of it, also of what then
+ * is not on the disk, and end the thread. One that hangs in a system call is left behind. Returns whether everything is
+ * on the disk. Takes NULL.
  */
 bool store_close(struct store *s, const struct progress *progress, int wait_ms);
 

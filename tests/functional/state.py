@@ -3,6 +3,10 @@
 import contextlib
 import sqlite3
 
+from harness import ROOT
+
+SCHEMA_1 = ROOT / "tests" / "unit" / "schema-1.sql"
+
 HOUR = {"kind": "loop", "interval": "1h"}
 
 
@@ -17,6 +21,18 @@ class Kept:
 
     def start(self, **options):
         return self._start(self.config, directory=self.directory, **options)
+
+    def write_schema_1(self):
+        """A file as the first twistyd with one wrote it; none is there yet. See the file of SQL for what is in it."""
+        self.file.touch(mode=0o600)
+        with contextlib.closing(sqlite3.connect(self.file)) as db:
+            db.executescript(SCHEMA_1.read_text(encoding="utf-8"))
+
+    def schema(self):
+        """While no daemon has it: its schema, and whether it is whole."""
+        with contextlib.closing(sqlite3.connect(self.file)) as db:
+            ((version,),) = db.execute("PRAGMA user_version")
+            return version, list(db.execute("PRAGMA integrity_check")) == [("ok",)]
 
     def rows(self):
         """What is in the file while no daemon has it: state by name."""

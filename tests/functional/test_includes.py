@@ -18,7 +18,8 @@ LEVELS = [
     ["names"],
     ["conf_files", "wire", "listener", "store", "runner"],
     ["report", "database"],
-    ["changes", "statefile"],
+    ["session", "statefile"],
+    ["changes"],
     ["job"],
     ["traits"],
     ["sink", "service", "command", "environment"],
@@ -41,7 +42,7 @@ LIBRARIES = {
     r"event2/": {"loop.c", "watch.c"},
     r"systemd/": {"service.c"},
     r"ini\.h": {"conf_text.c"},
-    r"sqlite3\.h": {"database.c"},
+    r"sqlite3\.h": {"session.c"},
     r"jansson\.h": {"varlink.h", "wire.h"},
 }
 SHARED_WITH_CTL = {"conf_files.h", "emit.h", "quantity.h", "text.h", "spec.h", "varlink.h"}

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from harness import wait_until
 from state import HOUR, Kept, schedule
 
 
@@ -61,6 +62,72 @@ def test_who_waits_for_another_comes_back(kept, how):
     assert {n: j["state"] for n, j in d.list().items()} == {"first": "running", "next": "waiting", "held": "paused"}
     d.call("Resume", {"match": ["held"]})
     assert d.list()["held"]["state"] == "waiting"
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_those_that_ended_come_back_in_the_order_of_their_ends(kept, how):
+    """As is seen when more end than are kept: the first to end is the first to go."""
+    kept.config += "keep-ended = 4\n"
+    d = kept.start()
+    d.add(*({**HOUR, "name": name} for name in "abcdef"), {"kind": "once", "delay": "50ms", "name": "g"})
+    d.call("Stop", {"match": ["d", "b"]})  # in one step, in which the clock stands still
+    d.call("Stop", {"match": ["c"]})
+    d.call("Reset", {"match": ["b"]})
+    d.wait_for("^finish job=g")
+    d.call("Stop", {"match": ["b"]})
+    end(d, how)
+    gone = []
+    for name in "aef":
+        d = kept.start()
+        ended = {n for n, job in d.list(all=True).items() if job["state"] in ("stopped", "finished")}
+        assert len(ended) == 4
+        d.call("Stop", {"match": [name]})
+        gone += ended - d.list(all=True).keys()
+        end(d, how)
+    assert gone == ["d", "c", "g"]
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_who_is_paused_when_its_wait_ends_waits_no_more(kept, how):
+    """That is no event, but it is kept: whatever becomes of the other afterwards, the job can go on."""
+    d = kept.start()
+    d.add({"kind": "once", "delay": "200ms", "name": "first"}, {"kind": "once", "name": "held", "after": "first"})
+    d.call("Pause", {"match": ["held"]})
+    d.wait_for("^finish job=first")
+    wait_until(lambda: d.list()["held"]["nextNsec"] is not None)
+    d.call("Remove", {"match": ["first"]})
+    end(d, how)
+    d = kept.start()
+    assert d.list()["held"]["state"] == "paused"
+    d.call("Resume", {"match": ["held"]})
+    d.wait_for("^finish job=held")
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_file_of_the_first_schema(kept, how):
+    """It is taken over with all that is in it, and the order in which its jobs ended is that of the times."""
+    kept.write_schema_1()
+    kept.config += "keep-ended = 4\n"
+    d = kept.start()
+    assert not d.lines("^state error")
+    jobs = d.list(all=True)
+    assert {n: (j["id"], j["state"], j["ticks"]) for n, j in jobs.items()} == {
+        "first": (1, "stopped", 1), "second": (2, "stopped", 1), "third": (3, "finished", 1),
+        "fourth": (4, "paused", 2), "fifth": (5, "failed", 0)}
+    assert jobs["second"]["message"] == 'grün "q"' and "first" in jobs["fifth"]["reason"]
+    assert 82_000_000 < jobs["fourth"]["nextNsec"] < 83_000_000
+    assert d.add(HOUR)[0]["id"] == 6
+    end(d, how)
+    assert kept.schema() == (2, True)
+    order = []
+    for _ in range(4):
+        d = kept.start()
+        (new,) = d.add(HOUR)
+        before = d.list(all=True).keys()
+        d.call("Stop", {"match": [new["name"]]})
+        order += before - d.list(all=True).keys()
+        end(d, how)
+    assert order == ["third", "second", "first", "fifth"]
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])

@@ -103,7 +103,8 @@ def test_a_full_disk_takes_no_configured_job(kept, directory):
         sections = "".join(f"[job:c{i}]\nkind = loop\ninterval = 1h\nresume = yes\nmessage = {'m' * 100}\n"
                            for i in range(200))
         d.config.write_text(kept.config + sections)
-        assert d.call("Reload")["addedCount"] == 200
+        assert refused(d, "Reload", {})["inForce"] is True, "it is never refused, but it is not kept yet"
+        assert d.lines("^reload added=200 ")
         d.wait_for('^state error="[^"]*No space left')
         assert len(d.list()) == 200
         (place / "ballast").unlink()
@@ -111,6 +112,54 @@ def test_a_full_disk_takes_no_configured_job(kept, directory):
         d.wait_for("^state recovered-after=")
         d.kill()
         assert len(kept.rows()) == 200
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("then", ["room", "killed"])
+def test_a_full_disk_when_the_schema_is_old(kept, directory, then):
+    """What cannot be migrated for now is read as it is; it is still whole, and migrated when there is room."""
+    with mounted(directory, "-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs") as place:
+        kept.file = place / "state.db"
+        kept.config = f"[daemon]\nstate = {kept.file}\n"
+        kept.write_schema_1()
+        fill(place)
+        d = kept.start()
+        assert d.list()["fourth"]["state"] == "paused"
+        assert_degraded(d, "No space left")
+        assert refused(d, "Stop", {"match": ["fourth"]})["inForce"] is True
+        if then == "killed":
+            d.kill()
+            (place / "ballast").unlink()
+            assert kept.schema() == (1, True)
+            d = kept.start()
+            assert d.list()["fourth"]["state"] == "paused", "as it was"
+            d.kill()
+        else:
+            (place / "ballast").unlink()
+            d = assert_recovered(d, kept)
+            assert d.list(all=True)["fourth"]["state"] == "stopped"
+            d.kill()
+        assert kept.schema() == (2, True)
+
+
+@pytest.mark.parametrize("call", ["fdatasync,fsync", "pwrite64"])
+def test_a_disk_that_fails_while_the_schema_is_changed(kept, call):
+    """At every call in turn, as far as a migration goes, and for good: nothing of it is kept, and the next start has it."""
+    kept.write_schema_1()
+    names, schemas = {"first", "second", "third", "fourth", "fifth"}, []
+    while not schemas or schemas[-1] == 1:
+        when = len(schemas) + 1
+        d = kept.start(wrapper=["strace", "-f", "-q", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                                f"inject={call}:error=EIO:when={when}+"])
+        assert d.list(all=True).keys() == names, "it is read as it is"
+        d.kill()
+        schema, is_whole = kept.schema()
+        assert is_whole
+        schemas.append(schema)
+    assert len(schemas) > 1, "no call of a migration failed"
+    d = kept.start()
+    assert d.list(all=True).keys() == names
+    assert d.status()["degraded"] is None
 
 
 @NEEDS_ROOT
@@ -263,7 +312,7 @@ def test_a_file_of_a_newer_daemon_is_refused(kept):
     kept.file.write_bytes(data)
     d = kept.start(ready=False)
     assert d.wait_exit() == 1
-    assert "was written by a newer twistyd (schema 99, this one knows 1)" in d.transcript()
+    assert "was written by a newer twistyd (schema 99, this one knows 2)" in d.transcript()
     assert kept.file.read_bytes() == data
 
 def test_files_of_others_are_refused(kept):

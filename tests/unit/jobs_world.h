@@ -41,6 +41,11 @@ static inline void world_event(void *ctx, struct job *job, const struct job_even
     w->missed += ev->type == EVENT_TICK || ev->type == EVENT_MISSED ? ev->missed : 0;
 }
 
+static inline void world_changed(void *ctx, struct job *job)
+{
+    world_tell(ctx, "~", job_name(job), "");
+}
+
 static inline void world_removed(void *ctx, struct job *job)
 {
     world_tell(ctx, "-", job_name(job), "");
@@ -49,7 +54,7 @@ static inline void world_removed(void *ctx, struct job *job)
 static inline void world_init(struct world *w, uint32_t max_jobs, uint32_t keep_ended)
 {
     const struct jobs_config config = {max_jobs, keep_ended, {1, 2}};
-    const struct jobs_hooks hooks = {world_event, world_removed, w};
+    const struct jobs_hooks hooks = {world_event, world_changed, world_removed, w};
 
     *w = (struct world){0};
     w->jobs = jobs_new(&config, &hooks);

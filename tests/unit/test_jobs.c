@@ -403,7 +403,7 @@ static void many_are_pushed_out_in_parts(void **state)
     static struct job *added[N];
     unsigned removed = 0, calls = 0;
     const struct jobs_config config = {N, N, {1, 2}};
-    const struct jobs_hooks hooks = {ignore_event, count_removed, &removed};
+    const struct jobs_hooks hooks = {ignore_event, world_changed, count_removed, &removed};
     struct jobs_add add = {.specs = specs, .n = N};
     struct jobs *jobs = jobs_new(&config, &hooks);
     size_t failed;
@@ -709,7 +709,7 @@ static void crowd_check(struct crowd *c)
 static void crowd_live(uint64_t salt)
 {
     static struct crowd c;
-    const struct jobs_hooks hooks = {crowd_event, crowd_removed, &c};
+    const struct jobs_hooks hooks = {crowd_event, world_changed, crowd_removed, &c};
     const struct jobs_config config = {ROWS_MAX - 10, 5, {salt, 2}};
 
     c = (struct crowd){.r = random_start(salt), .next_id = 1, .max_jobs = config.max_jobs, .keep_ended = 5};

@@ -119,7 +119,7 @@ static void the_first_batch_without_memory(void **state)
 static void no_memory_for_the_jobs_at_all(void **state)
 {
     const struct jobs_config config = {10, 10, {1, 2}};
-    const struct jobs_hooks hooks = {world_event, world_removed, NULL};
+    const struct jobs_hooks hooks = {world_event, world_changed, world_removed, NULL};
     int failures = 0;
     (void)state;
 
