@@ -16,7 +16,7 @@
 #define STAMP_INTERVAL (60 * NSEC_PER_SEC)
 
 /* Jobs that are looked at in one slice of a renewal, and in one when the loop has ended. */
-#define SLICE_JOBS 256
+#define SLICE_JOBS 128
 #define CHUNK_JOBS 4096
 
 /* Jobs in the file that cannot be taken up are told of one by one up to this number. */

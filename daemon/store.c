@@ -193,9 +193,10 @@ static bool write_all(struct store *s)
     uint64_t upto = s->submitted;
     pthread_mutex_unlock(&s->lock);
     int r = database_write(s->database, &s->flight, &progress, why, sizeof why);
+    if (r == 0)
+        changes_clear(&s->flight);
     pthread_mutex_lock(&s->lock);
     if (r == 0) {
-        changes_clear(&s->flight);
         s->reached = upto;
         if (!s->renewal)
             s->written = upto;

@@ -11,7 +11,7 @@ import pytest
 
 from harness import wait_until
 from state import HOUR, Kept
-from varlink import VarlinkError
+from varlink import Closed, VarlinkError
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
 
@@ -238,6 +238,67 @@ def test_a_sync_that_takes_long(kept):
         assert "jobs" in client.receive()[0]
         assert time.monotonic() > began + 1.5, "the reply did not wait for the disk"
         assert "jobs" in client.receive()[0], "the next reply comes after it"
+
+def test_the_reply_to_a_reload_waits_for_the_disk(kept):
+    """If it changed jobs that are kept; each sync takes a second."""
+    plain = "[job:plain]\nkind = loop\ninterval = 1h\n"
+    resumed = "[job:resumed]\nkind = loop\ninterval = 1h\nresume = yes\n"
+    d = kept.start()
+    d.signal(15)
+    d.wait_exit()
+    d = faulty(kept, "delay_enter=1000000:when=4+")
+    for sections, waits in ((plain, False), (plain + resumed, True), (plain, True), ("", False)):
+        d.config.write_text(kept.config + sections)
+        began = time.monotonic()
+        reply = d.call("Reload")
+        took = time.monotonic() - began
+        assert reply["addedCount"] + reply["removedCount"] == 1
+        assert took > 0.9 if waits else took < 0.9, (sections, took)
+        if sections == plain + resumed:
+            assert d.status()["degraded"] is None
+    d.kill()
+    assert not kept.rows()
+
+
+def hang(client):
+    """Change something until the disk hangs in it: how many syncs a start takes is not always the same."""
+    for method in ("Pause", "Resume") * 10:
+        client.send(method, {"match": ["b"]})
+        if not select.select([client.socket], [], [], 0.7)[0]:
+            return
+        client.receive()
+    pytest.fail("the disk does not hang")
+
+
+@pytest.mark.parametrize("fault", ["delay_enter=3000000:error=EIO", "delay_enter=13000000"])
+def test_who_waits_for_the_disk_when_the_daemon_ends(kept, fault):
+    """It fails, or hangs for longer than the daemon waits: each caller hears that what it asked for is not kept."""
+    d = kept.start()
+    d.add({**HOUR, "name": "a"}, {**HOUR, "name": "b"})
+    d.signal(15)
+    d.wait_exit()
+    d = faulty(kept, f"{fault}:when=3+")
+    calls = [("Add", {"jobs": [HOUR]}, False), ("Pause", {"match": ["a"]}, True), ("Remove", {"match": ["b"]}, True)]
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(d.connect()) for _ in range(4)]
+        hang(clients[3])
+        for client, (method, parameters, _) in zip(clients, calls):
+            client.send(method, parameters)
+        clients[0].send("Status")  # it is answered after the Add
+        d.status()
+        d.signal(15)
+        for client, in_force in zip(clients, [in_force for _, _, in_force in calls] + [True]):
+            with pytest.raises(VarlinkError) as error:
+                client.receive()
+            assert error.value.name == "NotDurable"
+            assert error.value.parameters["inForce"] is in_force
+            assert str(kept.file) in error.value.parameters["reason"]
+        assert "status" in clients[0].receive()[0]
+        for client in clients:
+            with pytest.raises(Closed):
+                client.receive()
+    d.wait_for("^exit why=SIGTERM")
+    assert d.wait_exit() == 0
 
 def test_who_changes_nothing_waits_for_no_disk(kept):
     """When as much waits for the disk as may wait, those who would add to it wait as well, and everybody else does not."""
