@@ -322,6 +322,7 @@ int session_prepare_rest(struct session *session)
 {
     int r = -EBADMSG;
 
+    unprepare(session);
     for (session->schema = DATABASE_SCHEMA; session->schema > 0; session->schema--) {
         r = prepare_walk(session, "jobs", IN_ORDER, &session->walks[IN_ORDER]);
         if (r == 0)

@@ -100,7 +100,8 @@ static struct row row_of(uint64_t id, uint64_t version)
                         .t0 = (int64_t)(id + version),
                         .since = 5,
                         .passed = version,
-                        .missed = version / 2};
+                        .missed = version / 2,
+                        .ended = version % 4 == 1 ? 3 * id : 0};
 }
 
 static void put(struct fixture *f, uint64_t id, uint64_t version)
@@ -139,6 +140,7 @@ static void assert_row(const struct row *row, const struct row *wanted)
     assert_int_equal(row->since, wanted->since);
     assert_int_equal(row->passed, wanted->passed);
     assert_int_equal(row->missed, wanted->missed);
+    assert_int_equal(row->ended, wanted->ended);
 }
 
 static void assert_next(struct fixture *f, uint64_t id, uint64_t version)
@@ -293,6 +295,96 @@ static void older_schema_is_migrated(void **state)
     assert_int_equal(write_now(f), 0);
     assert_int_equal(reopen(f), 0);
     assert_next(f, 1, 1);
+}
+
+/* A file of schema 1, as the daemon of that time left it. */
+static void write_schema_1(struct fixture *f)
+{
+    char text[16384];
+    sqlite3 *sql;
+    FILE *file = fopen("tests/unit/schema-1.sql", "re");
+
+    if (file == NULL)
+        fail_msg("tests/unit/schema-1.sql: %s; run this at the top of the tree", strerror(errno));
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    empty_directory(f->directory);
+    assert_int_equal(sqlite3_open_v2(f->path, &sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(sql, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(sql);
+    chmod(f->path, 0600);
+}
+
+static int64_t schema_of(const struct fixture *f)
+{
+    sqlite3_stmt *statement;
+    sqlite3 *sql;
+
+    assert_int_equal(sqlite3_open_v2(f->path, &sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(sql, "PRAGMA user_version", -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    int64_t schema = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(sql);
+    return schema;
+}
+
+/* All that is in it, and nothing said of what it does not say. */
+static void assert_rows_of_schema_1(struct fixture *f)
+{
+    static const char *const names[] = {"first", "second", "third", "fourth", "fifth"};
+    struct row row;
+
+    assert_string_equal(f->found.set_aside, "");
+    assert_int_equal(f->found.progress.next_id, 6);
+    assert_int_equal(f->found.progress.stamp, INT64_C(1359791281521));
+    for (uint64_t id = 1; id <= 5; id++) {
+        assert_int_equal(database_next(f->db, &row), 1);
+        assert_int_equal(row.id, id);
+        assert_string_equal(row.name, names[id - 1]);
+        assert_int_equal(row.ended, 0);
+    }
+    assert_end(f);
+}
+
+static void first_schema_is_migrated(void **state)
+{
+    struct fixture *f = *state;
+
+    write_schema_1(f);
+    f->config.boot = "860ec9b9-09d5-45b8-8ac4-e75e5a398189 monotonic";
+    f->config.now = (struct moment){INT64_C(1359902258534), INT64_C(1795831367187620653)};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(f->found.unwritable, 0);
+        assert_rows_of_schema_1(f);
+        database_close(f->db);
+        f->db = NULL;
+        assert_int_equal(schema_of(f), 2);
+    }
+}
+
+/* What can be read of a damaged one is read as what it is. */
+static void damaged_first_schema_is_saved(void **state)
+{
+    struct fixture *f = *state;
+    struct row row;
+    sqlite3 *sql;
+
+    write_schema_1(f);
+    assert_int_equal(sqlite3_open_v2(f->path, &sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "unix"), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(sql, "UPDATE jobs SET missed = 9 WHERE id = 2", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(sql);
+    assert_int_equal(reopen(f), 0);
+    assert_string_not_equal(f->found.set_aside, "");
+    assert_int_equal(f->found.saved, 4);
+    assert_int_equal(f->found.lost, 1);
+    for (uint64_t id = 1; id <= 5; id++)
+        if (id != 2) {
+            assert_int_equal(database_next(f->db, &row), 1);
+            assert_int_equal(row.id, id);
+        }
+    assert_end(f);
 }
 
 static void foreign_files_are_refused(void **state)
@@ -490,6 +582,9 @@ static struct {
     bool on;
     struct op *ops;
     size_t n, room;
+    bool failing; // each operation fails when `left` others have not
+    size_t left;
+    int failure;
 } recorder;
 
 struct recorded_file {
@@ -501,6 +596,14 @@ struct recorded_file {
 static sqlite3_file *real_of(sqlite3_file *file)
 {
     return ((struct recorded_file *)file)->real;
+}
+
+/* What an operation comes to: SQLITE_OK, if it is to be done. */
+static int fate(void)
+{
+    if (!recorder.failing)
+        return SQLITE_OK;
+    return recorder.left == 0 ? recorder.failure : (recorder.left--, SQLITE_OK);
 }
 
 static void record(struct op op, const void *bytes)
@@ -528,18 +631,24 @@ static int file_read(sqlite3_file *file, void *to, int n, sqlite3_int64 offset)
 
 static int file_write(sqlite3_file *file, const void *from, int n, sqlite3_int64 offset)
 {
+    if (fate() != SQLITE_OK)
+        return recorder.failure;
     record((struct op){OP_WRITE, ((struct recorded_file *)file)->log, offset, (size_t)n, NULL, 0}, from);
     return real_of(file)->pMethods->xWrite(real_of(file), from, n, offset);
 }
 
 static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
+    if (fate() != SQLITE_OK)
+        return recorder.failure;
     record((struct op){.kind = OP_TRUNCATE, .log = ((struct recorded_file *)file)->log, .offset = size}, NULL);
     return real_of(file)->pMethods->xTruncate(real_of(file), size);
 }
 
 static int file_sync(sqlite3_file *file, int flags)
 {
+    if (fate() != SQLITE_OK)
+        return recorder.failure;
     record((struct op){.kind = OP_SYNC, .log = ((struct recorded_file *)file)->log}, NULL);
     return real_of(file)->pMethods->xSync(real_of(file), flags);
 }
@@ -634,6 +743,14 @@ static void recorder_install(void)
     recorder.vfs.xOpen = vfs_open;
     recorder.vfs.xDelete = vfs_delete;
     sqlite3_vfs_register(&recorder.vfs, 1);
+}
+
+/* From now on `n` operations succeed, and no more. */
+static void fail_after(size_t n, int failure)
+{
+    recorder.failing = true;
+    recorder.left = n;
+    recorder.failure = failure;
 }
 
 static void recorder_remove(void)
@@ -804,6 +921,211 @@ static void every_crash_leaves_what_was_acknowledged(void **state)
     free(before.at);
 }
 
+/*
+ * A disk that takes so many operations of a migration and no more: the file is whole, and of the old schema. It is read
+ * as it is, and migrated when the disk is well again: by the daemon that waits for that, or by the next.
+ */
+static void migration_is_done_wholly_or_not(void **state)
+{
+    static const int failures[] = {SQLITE_FULL, SQLITE_IOERR_WRITE};
+    struct fixture *f = *state;
+    unsigned failed = 0;
+
+    f->config.boot = "860ec9b9-09d5-45b8-8ac4-e75e5a398189 monotonic";
+    f->config.now = (struct moment){INT64_C(1359902258534), INT64_C(1795831367187620653)};
+    recorder_install();
+    for (unsigned i = 0; i < 4; i++) {
+        bool next_start = i / 2;
+        for (size_t n = 0, done = 0; !done; n++) {
+            write_schema_1(f);
+            fail_after(n, failures[i % 2]);
+            assert_int_equal(reopen(f), 0);
+            assert_rows_of_schema_1(f);
+            done = f->found.unwritable == 0;
+            failed += !done;
+            recorder.failing = false;
+            if (!done && next_start) {
+                database_close(f->db);
+                f->db = NULL;
+                assert_int_equal(schema_of(f), 1);
+                assert_int_equal(reopen(f), 0);
+                assert_int_equal(f->found.unwritable, 0);
+                assert_rows_of_schema_1(f);
+            }
+            put(f, 6, 1);
+            assert_int_equal(write_now(f), 0);
+            assert_int_equal(reopen(f), 0);
+            for (struct row row; database_next(f->db, &row) == 1;)
+                assert_in_range(row.id, 1, 6);
+            database_close(f->db);
+            f->db = NULL;
+            assert_int_equal(schema_of(f), 2);
+        }
+    }
+    print_message("%u migrations failed\n", failed);
+    assert_true(failed > 40);
+    recorder_remove();
+}
+
+/* Renewal */
+
+static struct progress progress_now(const struct fixture *f)
+{
+    return (struct progress){.now = f->config.now, .stamp = 77, .next_id = 1000};
+}
+
+/* Write all jobs to another file, in two parts, and put that in its place. */
+static int renew(struct fixture *f)
+{
+    int r = database_renew(f->db, f->why, sizeof f->why);
+
+    for (uint64_t id = 1; id <= 20; id++) {
+        put(f, id, id % 5);
+        if (id % 10 == 0 && r == 0)
+            r = write_at(f, progress_now(f));
+        database_tidy(f->db);
+    }
+    changes_clear(&f->changes);
+    return r < 0 ? r : database_end_renewal(f->db, &f->found, f->why, sizeof f->why);
+}
+
+static void assert_renewed(struct fixture *f, const char *damage)
+{
+    assert_string_equal(f->found.damage, damage);
+    assert_int_equal(f->found.saved, 20);
+    put(f, 21, 1);
+    assert_int_equal(write_now(f), 0);
+    assert_int_equal(reopen(f), 0);
+    assert_string_equal(f->found.set_aside, "");
+    for (uint64_t id = 1; id <= 20; id++)
+        assert_next(f, id, id % 5);
+    assert_next(f, 21, 1);
+    assert_end(f);
+}
+
+static void begin_to_lose(struct fixture *f)
+{
+    empty_directory(f->directory);
+    assert_int_equal(reopen(f), 0);
+    for (uint64_t id = 1; id <= 5; id++)
+        put(f, id, 1);
+    assert_int_equal(write_now(f), 0);
+}
+
+static void a_file_that_is_gone_is_renewed(void **state)
+{
+    struct fixture *f = *state;
+    char log[128], other[128];
+
+    snprintf(log, sizeof log, "%s-wal", f->path);
+    snprintf(other, sizeof other, "%s/other", f->directory);
+
+    begin_to_lose(f);
+    unlink(f->path);
+    assert_int_equal(write_now(f), -ESTALE);
+    assert_non_null(strstr(f->why, "it was removed"));
+    assert_int_equal(write_now(f), -ESTALE); // as long as it is not renewed
+    assert_int_equal(renew(f), 0);
+    assert_string_equal(f->found.set_aside, "");
+    assert_renewed(f, "it was removed");
+
+    begin_to_lose(f);
+    unlink(log);
+    assert_int_equal(write_now(f), -ESTALE);
+    assert_int_equal(renew(f), 0);
+    assert_renewed(f, "its log was removed");
+
+    begin_to_lose(f);
+    write_file(other, (const unsigned char *)"precious", 8);
+    rename(other, f->path);
+    assert_int_equal(write_now(f), -ESTALE);
+    assert_int_equal(renew(f), 0);
+    struct bytes aside = read_file(f->found.set_aside);
+    assert_int_equal(aside.n, 8);
+    assert_memory_equal(aside.at, "precious", 8);
+    free(aside.at);
+    assert_renewed(f, "another file had its name");
+
+    begin_to_lose(f);
+    assert_int_equal(truncate(f->path, 4096), 0);
+    assert_int_equal(write_now(f), -ESTALE);
+    assert_int_equal(renew(f), 0);
+    assert_renewed(f, "it was cut short");
+}
+
+/* The disk takes so many operations of a renewal, and no more: then it is begun again, and the old file is untouched.
+ */
+static void a_renewal_is_done_wholly_or_not(void **state)
+{
+    struct fixture *f = *state;
+    bool done = false;
+    unsigned failed = 0;
+
+    recorder_install();
+    for (size_t n = 0; !done; n++, failed++) {
+        begin_to_lose(f);
+        write_file(f->path, (const unsigned char *)"not what it was", 15);
+        assert_int_equal(write_now(f), -ESTALE);
+        fail_after(n, SQLITE_FULL);
+        int r = renew(f);
+        done = r == 0 && recorder.left > 0;
+        recorder.failing = false;
+        if (r < 0) {
+            struct bytes old = read_file(f->path);
+            assert_int_equal(old.n, 15);
+            free(old.at);
+            assert_int_equal(renew(f), 0);
+        }
+        assert_renewed(f, "it was cut short");
+    }
+    print_message("%u renewals failed\n", failed);
+    assert_true(failed > 10);
+    recorder_remove();
+}
+
+/* A daemon that ends in the middle of it leaves the file as it was, and the next one begins with that. */
+static void an_unfinished_renewal_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char new[128];
+
+    snprintf(new, sizeof new, "%s.new", f->path);
+    begin_to_lose(f);
+    write_file(f->path, (const unsigned char *)"not what it was", 15);
+    assert_int_equal(write_now(f), -ESTALE);
+    assert_int_equal(database_renew(f->db, f->why, sizeof f->why), 0);
+    put(f, 1, 1);
+    assert_int_equal(write_now(f), 0);
+    assert_int_equal(access(new, F_OK), 0);
+    assert_int_equal(reopen(f), 0);
+    assert_string_not_equal(f->found.set_aside, "");
+    assert_int_equal(access(new, F_OK), -1);
+}
+
+/* It could not be made at first. After a reboot its times are told in those of the new boot nevertheless. */
+static void a_file_that_is_made_late_knows_its_boot(void **state)
+{
+    struct fixture *f = *state;
+    struct row row;
+
+    recorder_install();
+    fail_after(0, SQLITE_FULL);
+    assert_int_equal(reopen(f), 0);
+    assert_int_equal(f->found.unwritable, -ENOSPC);
+    put(f, 1, 0);
+    assert_int_equal(write_now(f), -ENOSPC);
+    recorder.failing = false;
+    put(f, 1, 0);
+    assert_int_equal(write_now(f), 0);
+    f->config.boot = "boot-b";
+    f->config.now = (struct moment){3 * SECOND, 5010 * SECOND};
+    assert_int_equal(reopen(f), 0);
+    assert_true(f->found.rebooted);
+    assert_int_equal(database_next(f->db, &row), 1);
+    assert_int_equal(row.added, 1 + 3 * SECOND - 10 * SECOND - 100 * SECOND);
+    recorder_remove();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -813,6 +1135,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_time_goes_by_when_the_clock_goes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(newer_schema_is_refused_and_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(older_schema_is_migrated, setup, teardown),
+        cmocka_unit_test_setup_teardown(first_schema_is_migrated, setup, teardown),
+        cmocka_unit_test_setup_teardown(damaged_first_schema_is_saved, setup, teardown),
+        cmocka_unit_test_setup_teardown(migration_is_done_wholly_or_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_is_gone_is_renewed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_renewal_is_done_wholly_or_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_unfinished_renewal_leaves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_is_made_late_knows_its_boot, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_files_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(one_daemon_at_a_time, setup, teardown),
         cmocka_unit_test_setup_teardown(file_is_the_users_own, setup, teardown),

@@ -382,6 +382,68 @@ static void old_ended_jobs_are_pushed_out(void **state)
     jobs_free(w.jobs);
 }
 
+/* The next of a walk, by its name. */
+static void assert_walks_to(struct jobs_cursor *cursor, const char *name)
+{
+    const struct job *job = jobs_next(cursor);
+
+    assert_string_equal(job == NULL ? "(the end)" : job_name(job), name);
+}
+
+static void ended_jobs_are_walked_in_the_order_of_their_ends(void **state)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e"};
+    struct jobs_cursor cursor;
+    struct job *jobs[5];
+    struct world w;
+    (void)state;
+
+    world_init(&w, 10, 10);
+    for (size_t i = 0; i < 5; i++)
+        jobs[i] = world_add(&w, loop(names[i], SEC), 0);
+    jobs_begin_ended(w.jobs, &cursor);
+    assert_walks_to(&cursor, "(the end)");
+    jobs_end(&cursor);
+    for (size_t i = 4; i > 0; i--)
+        jobs_stop(w.jobs, jobs[i], 1, "control"); // e d c b
+    jobs_note_end(w.jobs, jobs[3]);               // e c b d
+    jobs_begin_ended(w.jobs, &cursor);
+    assert_walks_to(&cursor, "e");
+    jobs_remove(w.jobs, jobs[2], 2, "removed"); // the next one goes,
+    jobs_reset(w.jobs, jobs[1], 2);             // the one after that lives again,
+    jobs_stop(w.jobs, jobs[0], 3, "control");   // and another ends meanwhile
+    assert_walks_to(&cursor, "d");
+    assert_walks_to(&cursor, "a");
+    assert_walks_to(&cursor, "(the end)");
+    jobs_end(&cursor);
+    jobs_free(w.jobs);
+}
+
+/* Of a paused one that is no event, but whoever keeps jobs has to know. */
+static void the_end_of_a_wait_is_told_in_any_case(void **state)
+{
+    struct job_spec spec = once("next", SEC);
+    struct world w;
+    (void)state;
+
+    world_init(&w, 10, 10);
+    spec.after = (char *)"first";
+    struct job *running = world_add(&w, spec, 0);
+    spec.name = (char *)"held";
+    struct job *held = world_add(&w, spec, 0);
+    jobs_pause(w.jobs, held, 0);
+    w.told[0] = '\0';
+    jobs_release(w.jobs, running, 5, 6);
+    world_told(&w, "next:resume");
+    jobs_release(w.jobs, held, 5, 6);
+    world_told(&w, "~held");
+    assert_false(job_waits(held));
+    assert_int_equal(job_rest(held, 6), SEC);
+    jobs_release(w.jobs, held, 7, 8); // it waits no more
+    world_told(&w, "");
+    jobs_free(w.jobs);
+}
+
 static void ignore_event(void *ctx, struct job *job, const struct job_event *ev)
 {
     (void)ctx;
@@ -761,6 +823,8 @@ int main(void)
         cmocka_unit_test(steps_say_when_they_cannot),
         cmocka_unit_test(a_busy_job_starves_nobody),
         cmocka_unit_test(old_ended_jobs_are_pushed_out),
+        cmocka_unit_test(ended_jobs_are_walked_in_the_order_of_their_ends),
+        cmocka_unit_test(the_end_of_a_wait_is_told_in_any_case),
         cmocka_unit_test(many_are_pushed_out_in_parts),
         cmocka_unit_test(a_similar_name_is_found),
         cmocka_unit_test(no_jobs_are_easily_freed),
