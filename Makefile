@@ -120,10 +120,11 @@ test-functional: all $(SIM_BIN) ## run the tests of the programs (some: T='-k re
 	TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -rs -n $$(($(JOBS) * 2)) -p no:cacheprovider \
 		tests/functional $(T)
 
-soak: all $(B)/tests/test_database ## 10,000 kills, a state file cut at every byte, 100,000 actions (half an hour)
+soak: all $(B)/tests/test_database $(B)/tests/test_nomem ## 10,000 kills, a state file cut at every byte, 100,000 actions (half an hour)
 	TWISTY_SOAK=1 TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -s -p no:cacheprovider \
 		tests/functional/test_actions.py -k 'many or wait_for'
 	TWISTY_SOAK=1 $(B)/tests/test_database
+	TWISTY_SOAK=1 $(B)/tests/test_nomem
 	TWISTY_SOAK=1 TWISTY_BUILD=$(abspath $(B)) $(PYTHON) -m pytest -q -n $(JOBS) -p no:cacheprovider \
 		tests/functional/test_state_kill.py
 

@@ -397,8 +397,10 @@ static int next_row(struct session *session, sqlite3_stmt *walk, struct row *out
 {
     int got = sqlite3_step(walk);
 
-    if (got == SQLITE_ROW)
-        return read_row(session, walk, out, boot) ? 1 : -EILSEQ;
+    if (got == SQLITE_ROW && read_row(session, walk, out, boot))
+        return 1;
+    if (got == SQLITE_ROW && sqlite3_errcode(session->sql) != SQLITE_NOMEM) // a text may come out as NULL for that
+        return -EILSEQ;
     int r = got == SQLITE_DONE ? 0 : error_of(session->sql);
     sqlite3_reset(walk);
     return r;
