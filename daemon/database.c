@@ -487,7 +487,7 @@ static int get_ready(struct database *db, char *why, size_t size)
         return 0;
     if (db->damaged)
         return -ESTALE;
-    r = db->absent ? 0 : statefile_check(&db->file, what, sizeof what);
+    r = db->absent ? 0 : statefile_check(&db->file, session_log_length(&db->session), what, sizeof what);
     if (r == -ESTALE)
         return note_damage(db, what);
     return r == 0 && (db->session.sql == NULL || db->file.unwritable != 0) ? try_again_to_write(db, why, size) : r;

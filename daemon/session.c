@@ -259,6 +259,8 @@ int session_begin_writing(struct session *session)
     sqlite3_db_config(session->sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     int r = execute(session->sql, "PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = " LOG_SIZE_KEPT);
     if (r == 0)
+        r = query_number(session->sql, "PRAGMA page_size", &session->page_size);
+    if (r == 0)
         sqlite3_wal_hook(session->sql, on_commit, session); // in the place of SQLite's own, which tidies up in a commit
     return r;
 }
@@ -266,6 +268,12 @@ int session_begin_writing(struct session *session)
 int session_relax(struct session *session)
 {
     return execute(session->sql, "PRAGMA synchronous = NORMAL");
+}
+
+/* A header, and one before each page: https://sqlite.org/fileformat.html#the_write_ahead_log */
+int64_t session_log_length(const struct session *session)
+{
+    return session->log_pages == 0 ? 0 : 32 + session->log_pages * (24 + session->page_size);
 }
 
 int session_flush(struct session *session)

@@ -245,14 +245,15 @@ void statefile_note(struct statefile *f)
     f->log_ino = st.st_ino;
 }
 
-static bool log_is_ours(const struct statefile *f)
+/* The length of our log; below 0: that is not there. */
+static off_t log_length_of(const struct statefile *f)
 {
     struct stat st;
 
-    return lstat(f->path_log, &st) == 0 && st.st_dev == f->log_dev && st.st_ino == f->log_ino;
+    return lstat(f->path_log, &st) == 0 && st.st_dev == f->log_dev && st.st_ino == f->log_ino ? st.st_size : -1;
 }
 
-int statefile_check(struct statefile *f, char *what, size_t size)
+int statefile_check(struct statefile *f, off_t log_length, char *what, size_t size)
 {
     struct stat st;
 
@@ -262,8 +263,8 @@ int statefile_check(struct statefile *f, char *what, size_t size)
         return text_explain(what, size, -ESTALE, is_there(f->path) ? "another file had its name" : "it was removed");
     if (st.st_size < f->length)
         return text_explain(what, size, -ESTALE, "it was cut short");
-    if (f->log_ino != 0 && !log_is_ours(f))
-        return text_explain(what, size, -ESTALE, "its log was removed");
+    if (f->log_ino != 0 && log_length_of(f) < log_length)
+        return text_explain(what, size, -ESTALE, "its log was %s", log_length_of(f) < 0 ? "removed" : "cut short");
     f->length = st.st_size;
     return 0;
 }
@@ -283,7 +284,7 @@ int statefile_begin_new(struct statefile *f, char *why, size_t size)
 /* Without the file that it belongs to our log is worth nothing, and beside another one it would do harm. */
 static void drop_stray_log(const struct statefile *f)
 {
-    if (f->log_ino != 0 && !is_ours(f) && log_is_ours(f))
+    if (f->log_ino != 0 && !is_ours(f) && log_length_of(f) >= 0)
         unlink(f->path_log);
 }
 

@@ -44,8 +44,11 @@ void statefile_settled(struct statefile *f);
 /* PATH is open for writing, and has a log: remember what they are. */
 void statefile_note(struct statefile *f);
 
-/* Are they still the files that were opened? -ESTALE, with a phrase in `what`; or why it cannot be told. */
-int statefile_check(struct statefile *f, char *what, size_t size);
+/*
+ * Are they still the files that were opened, and is the log at least as long? -ESTALE, with a phrase in `what`; or why
+ * it cannot be told.
+ */
+int statefile_check(struct statefile *f, off_t log_length, char *what, size_t size);
 
 /* Another PATH is going to be made: remove what is left of a PATH.new. As statefile_open(), but nothing is locked. */
 int statefile_begin_new(struct statefile *f, char *why, size_t size);

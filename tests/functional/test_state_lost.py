@@ -47,6 +47,7 @@ LOSSES = {
     "cut short": lambda file: os.truncate(file, 0),
     "replaced": replace_by_another,
     "log removed": lambda file: file.with_name("state.db-wal").unlink(),
+    "log cut short": lambda file: os.truncate(file.with_name("state.db-wal"), 0),
     "moved away": lambda file: file.rename(file.with_name("elsewhere")),
     "directory removed": lambda file: (shutil.rmtree(file.parent), file.parent.mkdir(mode=0o700)),
 }

@@ -1036,6 +1036,12 @@ static void a_file_that_is_gone_is_renewed(void **state)
     assert_renewed(f, "its log was removed");
 
     begin_to_lose(f);
+    assert_int_equal(truncate(log, 0), 0);
+    assert_int_equal(write_now(f), -ESTALE);
+    assert_int_equal(renew(f), 0);
+    assert_renewed(f, "its log was cut short");
+
+    begin_to_lose(f);
     write_file(other, (const unsigned char *)"precious", 8);
     rename(other, f->path);
     assert_int_equal(write_now(f), -ESTALE);
