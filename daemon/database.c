@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +177,7 @@ static int note_shift(void *ctx, int64_t boot, int64_t shift)
 /* What to add to times of each boot, for those of the present one: the sum of all shifts since. */
 static int load_shifts(struct database *db)
 {
+    free(db->shifts);
     db->n_shifts = (size_t)db->boot;
     db->shifts = calloc(db->n_shifts + 1, sizeof *db->shifts);
     if (db->shifts == NULL)
@@ -241,16 +241,14 @@ static int load_clock(struct database *db, struct database_found *found)
 /* SQLite reads a file on a read-only disk only if it is whole by itself. */
 static int check_log_is_empty(const struct database *db, char *why, size_t size)
 {
-    char path[PATH_MAX];
     struct stat st;
 
-    snprintf(path, sizeof path, "%s-wal", db->file.path);
-    if (db->file.unwritable == 0 || stat(path, &st) < 0 || st.st_size == 0)
+    if (db->file.unwritable == 0 || stat(db->file.path_log, &st) < 0 || st.st_size == 0)
         return 0;
     return text_explain(why, size, -EROFS,
                         "%s: the last changes are in %s, and cannot be read while nothing can be written; "
                         "make the directory writable",
-                        db->file.path, path);
+                        db->file.path, db->file.path_log);
 }
 
 /* The session is of PATH, examined: get ready to write it, if it can be. */
@@ -265,6 +263,43 @@ static int ready(struct database *db)
     return r;
 }
 
+/* Why no file can be made beside PATH, such as its log: SQLite says what another try came to. Else r. */
+static int find_reason(const struct database *db, int r)
+{
+    int fd = r == -ENOENT ? open(db->file.path_new, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+
+    if (r == -ENOENT && fd < 0)
+        return -errno;
+    if (fd >= 0) {
+        close(fd);
+        statefile_discard_new(&db->file);
+    }
+    return r;
+}
+
+static int read_file(struct database *db, struct database_found *found)
+{
+    snprintf(found->damage, sizeof found->damage, "it is no database");
+    int r = session_open(&db->session, db->file.path, db->file.unwritable != 0);
+    if (r == 0)
+        r = examine(db, found->damage, sizeof found->damage);
+    if (r == 0)
+        r = ready(db);
+    return r < 0 ? r : load_clock(db, found);
+}
+
+/* It cannot be opened for writing. If that is for want of a log alone, it can be read. */
+static int read_without_log(struct database *db, struct database_found *found, int error)
+{
+    struct stat st;
+
+    if (db->file.unwritable != 0 || (stat(db->file.path_log, &st) == 0 && st.st_size > 0))
+        return error;
+    session_abandon(&db->session);
+    db->file.unwritable = find_reason(db, error);
+    return read_file(db, found);
+}
+
 /* The file as it is. 0; -EBADMSG, with found->damage; or another negative errno, with a line in `why`. */
 static int open_file(struct database *db, struct database_found *found, char *why, size_t size)
 {
@@ -272,14 +307,9 @@ static int open_file(struct database *db, struct database_found *found, char *wh
 
     if (r < 0)
         return r;
-    snprintf(found->damage, sizeof found->damage, "it is no database");
-    r = session_open(&db->session, db->file.path, db->file.unwritable != 0);
-    if (r == 0)
-        r = examine(db, found->damage, sizeof found->damage);
-    if (r == 0)
-        r = ready(db);
-    if (r == 0)
-        r = load_clock(db, found);
+    r = read_file(db, found);
+    if (r < 0 && r != -EPROTO && r != -EBADMSG && r != -EBUSY && r != -ENOMEM)
+        r = read_without_log(db, found, r);
     if (r == -EPROTO)
         return text_explain(why, size, r,
                             "%s: was written by a newer twistyd (schema %s, this one knows %d); install that one, "
@@ -447,7 +477,7 @@ static int try_again_to_write(struct database *db, char *why, size_t size)
         r = ready(db);
     if (r < 0)
         session_close(&db->session);
-    return r;
+    return find_reason(db, r);
 }
 
 static int write_changes(struct database *db, const struct changes *changes, const struct progress *progress)

@@ -177,6 +177,28 @@ def test_no_inodes(kept, directory):
         d.kill()
 
 @NEEDS_ROOT
+def test_no_inode_for_a_log(kept, directory):
+    """The file is there, and can be read; to write it takes another one beside it."""
+    with mounted(directory, "-t", "tmpfs", "-o", "nr_inodes=5,mode=700", "tmpfs") as place:
+        kept.file = place / "state.db"
+        kept.config = f"[daemon]\nstate = {kept.file}\n"
+        d = kept.start()
+        d.add({**HOUR, "name": "a"})
+        d.signal(15)
+        d.wait_exit()
+        with contextlib.suppress(OSError):
+            for i in range(10):
+                (place / f"ballast{i}").touch()
+        d = kept.start()
+        assert d.list()["a"]["id"] == 1
+        assert_degraded(d, "No space left")
+        (place / "ballast0").unlink()
+        d = assert_recovered(d, kept)
+        assert "a" in d.list()
+        d.kill()
+
+
+@NEEDS_ROOT
 def test_a_disk_that_is_read_only(kept, directory):
     with mounted(directory, "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs") as place:
         kept.config = f"[daemon]\nstate = {place}/state.db\n"
