@@ -569,7 +569,7 @@ int database_renew(struct database *db, char *why, size_t size)
 
 int database_end_renewal(struct database *db, struct database_found *found, char *why, size_t size)
 {
-    int64_t rows = 0, ignored;
+    int64_t rows = 0, ignored = 0;
 
     why[0] = '\0';
     *found = (struct database_found){0};

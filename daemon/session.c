@@ -560,8 +560,8 @@ int session_measure(struct session *session, int64_t *rows, int64_t *last_id, in
 static int migrate_jobs(struct session *session)
 {
     sqlite3_stmt *walk = NULL;
-    struct row row;
-    int64_t boot;
+    struct row row = {0};
+    int64_t boot = 0;
 
     int r = execute(session->sql, "ALTER TABLE jobs RENAME TO old_jobs");
     if (r == 0)
@@ -690,7 +690,7 @@ static int ignore_boot(void *ctx, int64_t boot, int64_t shift)
 
 static int check_clock(struct session *session, char *damage, size_t size)
 {
-    int64_t rows = 0, ignored;
+    int64_t rows = 0, ignored = 0;
     struct clock clock;
     int r = session_read_clock(session, &clock);
 

@@ -42,17 +42,17 @@ struct store {
     uint64_t last; // the sequence number of what was submitted last
     uint64_t seen; // ... and of what is known to be on the disk
     char degraded[WHY_MAX];
-    bool renewing; // as far as is known
     pthread_t thread;
+    bool renewing; // as far as is known
 
     int event_fd; // the thread writes, the loop reads
 
     // The thread's own, but see `failed`.
     struct database *database;
     struct changes flight; // being written, or to be tried again
-    bool lost;             // the file is to be renewed, and that has not been begun
-    int64_t renewed_at;    // ms of CLOCK_MONOTONIC; when it was last
+    int64_t renewed_at;    // ms of CLOCK_MONOTONIC; when the file was renewed last
     int renewal_ms;        // from then until it may be again
+    bool lost;             // it is to be, and that has not been begun
 
     // Both, with the lock.
     pthread_mutex_t lock;
@@ -63,10 +63,10 @@ struct store {
     uint64_t reached;   // up to here has been written, perhaps to a file that is not in its place yet
     uint64_t written;   // up to here is on the disk
     uint64_t refused;   // up to here could not be kept at the last try
-    bool failed;        // ... and until the loop has seen this, `flight` is its to look at
+    uint64_t put_all;   // up to here is all that a renewal needs; 0: not yet
+    bool failed;        // until the loop has seen this, `flight` is its to look at
     bool renewal;       // is under way
-    uint64_t put_all;   // up to here is all that it needs; 0: not yet
-    bool renewed;       // ... and until the loop has seen that, `old` is its to look at
+    bool renewed;       // until the loop has seen this, `old` is its to look at
     bool closing;
     bool ended; // the thread has
     char why[WHY_MAX];
