@@ -106,3 +106,27 @@ def test_nothing_acknowledged_is_lost(daemon, directory, seed):
 def stream_all(d):
     with d.connect() as client:
         yield from client.stream("List", {"all": True})
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_renewal_may_be_killed_at_any_time(daemon, directory, seed):
+    """The file is cut short under a daemon; the next one finds all jobs in a file that was put in place, or says so."""
+    moments = random.Random(seed)
+    kept = Kept(daemon, directory, "log-level = notice\n")
+    for _ in range(12):
+        for old in directory.glob("state.db*"):
+            old.unlink()
+        d = kept.start()
+        d.add(*({**HOUR, "name": f"j{i}", "report": "none"} for i in range(1500)))
+        os.truncate(kept.file, 0)
+        with d.connect() as client:
+            client.send("Pause", {"match": ["j0"]})
+            d.wait_for("^state error=.*adds=refused")
+            time.sleep(moments.uniform(0.08, 0.2))  # it begins after a tenth of a second
+            recovered = bool(d.lines("^state recovered-after="))
+            d.kill()
+        d = kept.start()
+        lost = d.lines('^state error="damaged: ')
+        assert lost or len(d.list()) == 1500, "jobs are missing, and nothing is said"
+        assert not (recovered and lost), "it was whole, and is damaged now"
+        d.kill()
