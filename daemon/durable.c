@@ -91,8 +91,8 @@ static const char *state_word(const struct job_life *life)
     return job_state_name(life->state);
 }
 
-/* `order`: the job's place among the ended ones; 0: it has not ended. */
-static void put(struct durable *d, const struct job *job, uint64_t order)
+/* `order`: the job's place among the ended ones; 0: it has not ended. 0 or -ENOMEM. */
+static int note(struct durable *d, const struct job *job, uint64_t order)
 {
     const struct job_life life = job_life_of(job, loop_now(d->loop));
     const struct job_spec spec = job_spec_of(job);
@@ -111,9 +111,14 @@ static void put(struct durable *d, const struct job *job, uint64_t order)
                             .missed = life.missed,
                             .ended = order};
 
-    if (store_put(d->store, &row) < 0)
-        report_daemon(d->report, LOG_ERR, "state", "job=%s id=%llu error=\"out of memory: it is not kept\"", spec.name,
-                      (unsigned long long)job->id);
+    return store_put(d->store, &row);
+}
+
+static void put(struct durable *d, const struct job *job, uint64_t order)
+{
+    if (note(d, job, order) < 0)
+        report_daemon(d->report, LOG_ERR, "state", "job=%s id=%llu error=\"out of memory: it is not kept\"",
+                      job_name(job), (unsigned long long)job->id);
 }
 
 void durable_event(struct durable *d, const struct job *job, const struct job_event *ev)
@@ -254,38 +259,46 @@ static void walk_ended(struct durable *d)
     d->renewal.last = d->ends;
 }
 
-/* One job. False: there are no more. */
-static bool walk_on(struct durable *d)
+/* One job. 1; 0: there are no more; -ENOMEM. */
+static int walk_on(struct durable *d)
 {
     struct renewal *renewal = &d->renewal;
     const struct job *job = renewal->in_ended && renewal->order == renewal->last ? NULL : jobs_next(&renewal->cursor);
 
     if (job == NULL && renewal->in_ended)
-        return false;
+        return 0;
     if (job == NULL)
         walk_ended(d);
-    else if (job_ended(job) == renewal->in_ended && is_kept(job))
-        put(d, job, renewal->in_ended ? ++renewal->order : 0);
-    return true;
+    else if (job_ended(job) == renewal->in_ended && is_kept(job) &&
+             note(d, job, renewal->in_ended ? ++renewal->order : 0) < 0)
+        return -ENOMEM;
+    return 1;
 }
 
-static void walk(struct durable *d, unsigned n)
+/* So many jobs. 1: there are more; 0; -ENOMEM: not one may be missing, so it begins again. */
+static int walk(struct durable *d, unsigned n)
 {
+    int r = 1;
+
     d->in_force = true;
-    while (n > 0 && d->renewal.under_way) {
-        if (!walk_on(d)) {
-            end_walk(d);
-            store_put_all(d->store);
-        }
-        n--;
-    }
+    while (n-- > 0 && r == 1)
+        r = walk_on(d);
+    if (r < 0)
+        begin_walk(d);
+    if (r != 0)
+        return r;
+    end_walk(d);
+    store_put_all(d->store);
+    return 0;
 }
 
 /* The loop has ended: all that are left, in chunks that the disk can be busy with meanwhile. */
 static void finish_walk(struct durable *d)
 {
-    while (d->renewal.under_way && store_renewing(d->store)) {
-        walk(d, CHUNK_JOBS);
+    int r = d->renewal.under_way && store_renewing(d->store) ? 1 : 0;
+
+    while (r == 1) {
+        r = walk(d, CHUNK_JOBS);
         durable_submit(d);
     }
 }

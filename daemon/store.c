@@ -181,9 +181,7 @@ static void tell_loop(struct store *s, int r, uint64_t upto, const char *why)
     pthread_cond_signal(&s->to_loop);
 }
 
-/* The lock is let go in each of these while the disk has its time. */
-
-/* Write all that waits. False when it could not be kept. */
+/* Write all that waits; the lock is let go meanwhile, here and in the next two. False when it could not be kept. */
 static bool write_all(struct store *s)
 {
     char why[WHY_MAX] = "";
@@ -205,6 +203,7 @@ static bool write_all(struct store *s)
     return r == 0;
 }
 
+/* Begin another file, and ask the loop for what is to be in it. */
 static bool begin_renewal(struct store *s)
 {
     char why[WHY_MAX] = "";
@@ -317,7 +316,7 @@ static void see_failure(struct store *s)
 
     pthread_mutex_lock(&s->lock);
     changes_merge(&s->flight, &s->waiting);
-    s->refused = s->submitted;
+    uint64_t refused = s->refused = s->submitted;
     pthread_mutex_unlock(&s->lock);
     snprintf(s->degraded, sizeof s->degraded, "%s", s->why);
     TAILQ_FOREACH (c, &s->flight.list, link) {
@@ -326,7 +325,6 @@ static void see_failure(struct store *s)
         c->undo = false;
     }
     s->renewing = false;
-    uint64_t refused = s->refused;
     pthread_mutex_lock(&s->lock);
     s->put_all = 0;
     s->failed = false;
