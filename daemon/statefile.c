@@ -140,6 +140,12 @@ static bool is_ours(const struct statefile *f)
            ours.st_ino == there.st_ino;
 }
 
+static int explain_used(const struct statefile *f, char *why, size_t size)
+{
+    return text_explain(why, size, -EADDRINUSE,
+                        "%s: another twistyd keeps its state here; stop it, or set another state", f->path);
+}
+
 /* Has another daemon locked it? */
 static int check_unused(const struct statefile *f, char *why, size_t size)
 {
@@ -148,9 +154,7 @@ static int check_unused(const struct statefile *f, char *why, size_t size)
 
     if (fd >= 0)
         close(fd);
-    return used ? text_explain(why, size, -EADDRINUSE,
-                               "%s: another twistyd keeps its state here; stop it, or set another state", f->path)
-                : 0;
+    return used ? explain_used(f, why, size) : 0;
 }
 
 static int check_file(const struct statefile *f, char *why, size_t size)
@@ -166,10 +170,11 @@ static int check_file(const struct statefile *f, char *why, size_t size)
         return text_explain(why, size, -EPERM, "%s: belongs to another user; chown it, or set another state", f->path);
     if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
         return text_explain(why, size, -EPERM, "%s: is open to others; chmod 600 it, or set another state", f->path);
-    if (flock(f->fd, LOCK_EX | LOCK_NB) < 0)
-        return text_explain(why, size, errno == EWOULDBLOCK ? -EADDRINUSE : -errno,
-                            "%s: another twistyd keeps its state here; stop it, or set another state", f->path);
-    return 0;
+    if (flock(f->fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (errno == EWOULDBLOCK)
+        return explain_used(f, why, size);
+    return text_explain(why, size, -errno, "%s: cannot lock: %s", f->path, strerror(errno));
 }
 
 int statefile_lock(struct statefile *f, char *why, size_t size)
