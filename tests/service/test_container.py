@@ -4,6 +4,7 @@ The only program of a container: process 1, no systemd, no shell, no /dev/log, n
 The image has the two programs, their libraries and a configuration; unshare(1) does what a container engine does.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -89,9 +90,10 @@ class Container:
         found = {}
         children = Path(f"/proc/{self.first}/task/{self.first}/children").read_text(encoding="ascii").split()
         for child in children:
-            text = Path(f"/proc/{child}/status").read_text(encoding="ascii")
-            name, state = re.search(r"^Name:\s*(\S+)$.*^State:\s*(\S)", text, re.MULTILINE | re.DOTALL).groups()
-            found[int(child)] = (name, state)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may have gone since it was listed
+                text = Path(f"/proc/{child}/status").read_text(encoding="ascii")
+                name, state = re.search(r"^Name:\s*(\S+)$.*^State:\s*(\S)", text, re.MULTILINE | re.DOTALL).groups()
+                found[int(child)] = (name, state)
         return found
 
     def enter(self, *command, image=True):
