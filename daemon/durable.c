@@ -15,7 +15,7 @@
 /* While jobs tick and nothing else happens, the stamp is written this often: after a power cut it is all there is. */
 #define STAMP_INTERVAL (60 * NSEC_PER_SEC)
 
-/* Jobs that are looked at in one slice of a renewal, and in one when the loop has ended. */
+/* Jobs that are looked at in one slice of a renewal, or undone, and in one when the loop has ended. */
 #define SLICE_JOBS 128
 #define CHUNK_JOBS 4096
 
@@ -317,14 +317,23 @@ static void on_renewed(void *ctx, const struct database_found *old)
     report_damage(ctx, old, "");
 }
 
+/* Or is not any more, while it is under way. */
+static bool walk_is_wanted(const struct durable *d)
+{
+    return d->renewal.under_way && (!store_renewing(d->store) || store_wants_more(d->store));
+}
+
 bool durable_busy(const struct durable *d)
 {
-    return d != NULL && d->renewal.under_way && (!store_renewing(d->store) || store_wants_more(d->store));
+    return d != NULL && (store_busy(d->store) || walk_is_wanted(d));
 }
 
 void durable_work(struct durable *d)
 {
-    if (!durable_busy(d))
+    if (d == NULL)
+        return;
+    store_work(d->store, SLICE_JOBS);
+    if (!walk_is_wanted(d))
         return;
     if (store_renewing(d->store))
         walk(d, SLICE_JOBS);

@@ -51,7 +51,10 @@ void durable_removed(struct durable *d, const struct job *job);
 void durable_begin_step(struct durable *d, int64_t now);
 void durable_end_step(struct durable *d, int64_t now);
 
-/* The file is being renewed, and wants jobs: hand some over, about a millisecond's worth. */
+/*
+ * The file is being renewed, and wants jobs, or new ones could not be kept, and are to go: some of that, a fraction of
+ * a millisecond's worth.
+ */
 bool durable_busy(const struct durable *d);
 void durable_work(struct durable *d);
 

@@ -43,13 +43,16 @@ struct store {
     uint64_t seen; // ... and of what is known to be on the disk
     char degraded[WHY_MAX];
     pthread_t thread;
-    bool renewing; // as far as is known
+    bool renewing;           // as far as is known
+    struct changes *undoing; // the set that is being looked through after a failure; NULL: none
+    struct change *next;     // in that
 
     int event_fd; // the thread writes, the loop reads
 
     // The thread's own, but see `failed`.
     struct database *database;
     struct changes flight; // being written, or to be tried again
+    struct changes taken;  // comes into that next: a large set is not merged with the lock held
     int64_t renewed_at;    // ms of CLOCK_MONOTONIC; when the file was renewed last
     int renewal_ms;        // from then until it may be again
     bool lost;             // it is to be, and that has not been begun
@@ -186,10 +189,11 @@ static bool write_all(struct store *s)
 {
     char why[WHY_MAX] = "";
 
-    changes_merge(&s->flight, &s->waiting);
+    changes_merge(&s->taken, &s->waiting);
     struct progress progress = s->progress;
     uint64_t upto = s->submitted;
     pthread_mutex_unlock(&s->lock);
+    changes_merge(&s->flight, &s->taken);
     int r = database_write(s->database, &s->flight, &progress, why, sizeof why);
     if (r == 0)
         changes_clear(&s->flight);
@@ -241,6 +245,11 @@ static bool end_renewal(struct store *s)
 /* One thing after the other. False when it has failed. */
 static bool work(struct store *s)
 {
+    if (s->taken.n > 0) { // the loop has looked through it
+        pthread_mutex_unlock(&s->lock);
+        changes_merge(&s->flight, &s->taken);
+        pthread_mutex_lock(&s->lock);
+    }
     if (s->lost && !begin_renewal(s))
         return false;
     if (s->submitted > s->reached)
@@ -309,29 +318,54 @@ static void *run(void *ctx)
 
 /* The loop: what the thread tells. */
 
-/* What could not be kept, with all that came after it: who was promised nothing yet is undone. The thread waits. */
-static void see_failure(struct store *s)
+/* Look through what could not be kept, and all that came after it. The thread waits. */
+static void begin_failure(struct store *s)
 {
-    struct change *c;
-
     pthread_mutex_lock(&s->lock);
-    changes_merge(&s->flight, &s->waiting);
-    uint64_t refused = s->refused = s->submitted;
+    changes_merge(&s->taken, &s->waiting);
+    s->refused = s->submitted;
     pthread_mutex_unlock(&s->lock);
     snprintf(s->degraded, sizeof s->degraded, "%s", s->why);
-    TAILQ_FOREACH (c, &s->flight.list, link) {
-        if (c->undo)
-            s->hooks.undo(s->hooks.ctx, c->row.id, c->row.name);
-        c->undo = false;
-    }
     s->renewing = false;
+    s->undoing = &s->flight;
+    s->next = TAILQ_FIRST(&s->flight.list);
+    s->hooks.done(s->hooks.ctx, s->seen, NULL);
+}
+
+/* All that is to be undone has been: only now it is told, and the thread may go on. */
+static void end_failure(struct store *s)
+{
     pthread_mutex_lock(&s->lock);
+    uint64_t refused = s->refused;
     s->put_all = 0;
     s->failed = false;
     pthread_cond_signal(&s->to_thread);
     pthread_mutex_unlock(&s->lock);
-    s->hooks.done(s->hooks.ctx, s->seen, NULL);
     s->hooks.done(s->hooks.ctx, refused, s->degraded);
+}
+
+bool store_busy(const struct store *s)
+{
+    return s->undoing != NULL;
+}
+
+void store_work(struct store *s, size_t n)
+{
+    for (; n > 0 && s->undoing != NULL; n--) {
+        struct change *c = s->next;
+        if (c != NULL) {
+            s->next = TAILQ_NEXT(c, link);
+            if (c->undo)
+                s->hooks.undo(s->hooks.ctx, c->row.id, c->row.name);
+            c->undo = false;
+        } else if (s->undoing == &s->flight) {
+            s->undoing = &s->taken;
+            s->next = TAILQ_FIRST(&s->taken.list);
+        } else {
+            s->undoing = NULL;
+            end_failure(s);
+        }
+    }
 }
 
 /* The thread asks for all jobs, or has got them into their place. */
@@ -360,7 +394,10 @@ static void see_results(struct store *s)
     s->seen = written;
     see_renewal(s, renewal, renewed);
     if (failed) {
-        see_failure(s);
+        if (!store_busy(s))
+            begin_failure(s);
+        if (s->closing)
+            store_work(s, SIZE_MAX);
         return;
     }
     if (written >= refused)
@@ -396,6 +433,7 @@ static void store_free(struct store *s)
 {
     changes_clear(&s->gathered);
     changes_clear(&s->flight);
+    changes_clear(&s->taken);
     changes_clear(&s->waiting);
     for (unsigned i = 0; i < CHUNKS_MAX; i++)
         changes_clear(&s->chunks[i]);
@@ -422,6 +460,7 @@ static struct store *store_new(const struct database_config *config, const struc
     s->turn_since = INT64_MIN;
     changes_init(&s->gathered);
     changes_init(&s->flight);
+    changes_init(&s->taken);
     changes_init(&s->waiting);
     for (unsigned i = 0; i < CHUNKS_MAX; i++)
         changes_init(&s->chunks[i]);

@@ -23,7 +23,7 @@ struct store;
 struct store_hooks {
     /* All up to this sequence number is on the disk, or with an `error`, which is valid during the call, is not. */
     void (*done)(void *ctx, uint64_t upto, const char *error);
-    /* The job came with a change that cannot be kept, and is to go. Before done(). */
+    /* The job came with a change that cannot be kept, and is to go. Before done(), from store_work(). */
     void (*undo)(void *ctx, uint64_t id, const char *name);
     /*
      * The file is renewed: put all jobs from the first on, some when store_wants_more() says so, and then say
@@ -49,6 +49,10 @@ int store_read(struct store *s, struct changes *out);
 /* Gather a change, as changes_put() and changes_remove(). */
 int store_put(struct store *s, const struct row *row);
 int store_remove(struct store *s, uint64_t id);
+
+/* Is there something to be undone, and look through so many changes for it. */
+bool store_busy(const struct store *s);
+void store_work(struct store *s, size_t n);
 
 /* Is the file being renewed, and are more jobs to be put now? */
 bool store_renewing(const struct store *s);

@@ -322,6 +322,40 @@ def test_who_waits_for_the_disk_when_the_daemon_ends(kept, fault):
     d.wait_for("^exit why=SIGTERM")
     assert d.wait_exit() == 0
 
+def test_many_that_cannot_be_kept_are_undone_beside_the_loop(kept):
+    """Twenty thousand new jobs, when the disk fails after it has hung: whoever is told so finds none of its own."""
+    kept.config += "log-level = err\n"
+    d = kept.start(ready=False)
+    d.wait_socket()
+    d.signal(15)
+    d.wait_exit()
+    d = kept.start(ready=False, wrapper=["strace", "-f", "-q", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e",
+                                         "inject=fdatasync,fsync:delay_enter=1500000:error=EIO:when=3+"])
+    d.pid = d.wait_socket()["pid"]
+    d.add({"kind": "loop", "interval": "10ms", "name": "beat", "transient": True})
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(d.connect()) for _ in range(20)]
+        for client in clients:
+            client.send("Add", {"jobs": [{**HOUR, "immediate": False}] * 1000, "brief": True})
+        sockets, refused_adds, longest = [client.socket for client in clients], 0, 0
+        d.status()  # comes after all of them
+        while len(select.select(sockets, [], [], 0)[0]) < len(sockets):
+            asked = time.monotonic()
+            d.status()
+            longest = max(longest, time.monotonic() - asked)
+        for client in clients:
+            try:
+                client.receive()
+            except VarlinkError as error:
+                assert error.name == "NotDurable" and error.parameters["inForce"] is False
+                refused_adds += 1
+        assert refused_adds >= 1, "some may have been kept before the disk hung"
+        assert d.status()["jobs"]["listed"] == 1 + 1000 * (len(clients) - refused_adds)
+    assert longest < 0.3, "it has held up the loop"
+    assert d.list()["beat"]["state"] == "running"
+    d.kill()
+
+
 def test_who_changes_nothing_waits_for_no_disk(kept):
     """When as much waits for the disk as may wait, those who would add to it wait as well, and everybody else does not."""
     kept.config += "max-jobs = 100000\n"
