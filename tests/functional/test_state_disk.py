@@ -104,7 +104,7 @@ def test_a_full_disk_takes_no_configured_job(kept, directory):
                            for i in range(200))
         d.config.write_text(kept.config + sections)
         assert refused(d, "Reload", {})["inForce"] is True, "it is never refused, but it is not kept yet"
-        assert d.lines("^reload added=200 ")
+        d.wait_for("^reload added=200 ")
         d.wait_for('^state error="[^"]*No space left')
         assert len(d.list()) == 200
         (place / "ballast").unlink()
