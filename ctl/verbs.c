@@ -42,6 +42,7 @@ static const struct option {
     [OPTION_SPEC + KEY_MISSED] = {.summary = "what becomes of ticks whose time has passed"},
     [OPTION_SPEC + KEY_IMMEDIATE] = {.summary = "whether a loop's first tick comes at its start"},
     [OPTION_SPEC + KEY_BACKGROUND] = {.summary = "whether the daemon may exit without waiting for it"},
+    [OPTION_SPEC + KEY_TRANSIENT] = {.summary = "whether a restart of the daemon is its end"},
     [OPTION_SPEC + KEY_REPORT] = {.summary = "which ticks are written to the log"},
     [OPTION_SPEC + KEY_MESSAGE] = {.summary = "text that goes with its reports"},
     [OPTION_SPEC + KEY_ON_TICK] = {.summary = "action to run at each tick"},

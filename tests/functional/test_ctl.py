@@ -958,6 +958,7 @@ def test_help_of_each_verb(verb):
     assert out.startswith(f"usage: twistyctl {verb} ")
     for option in words_of(verb, "--"):
         assert option in out
+    assert "(null)" not in out, "an option has no summary"
     assert max(len(line) for line in out.splitlines()) <= 100
 
 
