@@ -12,8 +12,7 @@
 
 #include <stdbool.h>
 
-/* At most. Their widths are fixed by the first slice, so that a list of any length needs no more memory than a slice.
- */
+/* At most. The first slice fixes their widths: a list of any length needs no more memory than a slice. */
 #define LIST_COLUMNS 10
 
 struct output {

@@ -39,8 +39,7 @@ struct control_hooks {
     void (*room)(void *ctx, struct conn *conn);
     /* The message, NUL included, for a connection over the bounds: malloc'd, or NULL. */
     char *(*refusal)(void *ctx, uint32_t max_connections_uid, size_t *len);
-    /* The message, NUL included, in the place of one that was held for what then could not be kept: malloc'd, or NULL.
-     */
+    /* The same in the place of a message that was held for what then could not be kept. */
     char *(*not_durable)(void *ctx, const char *reason, bool in_force, size_t *len);
     /* The connection goes; the last that is heard of it. */
     void (*closed)(void *ctx, struct conn *conn);

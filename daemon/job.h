@@ -158,8 +158,7 @@ void job_shed_extra(struct job *job);
 /* When it wants job_run() next; TIME_NEVER when paused or ended. */
 int64_t job_due(const struct job *job);
 
-/* How long until then, negative when it is late; of a paused job what is left of its interval. TIME_NEVER when ended.
- */
+/* How long until then, negative when late; of a paused job what is left of its interval. TIME_NEVER when ended. */
 int64_t job_rest(const struct job *job, int64_t now);
 
 /* Do what is due at `now`; nothing when nothing is. With `burst` one tick a call: run again while due. */

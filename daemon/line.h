@@ -53,8 +53,7 @@ static inline unsigned line_digits(uint64_t n)
     return digits + (n >= 10) + (n >= 100) + (n >= 1000);
 }
 
-/* Two digits at a time, from the last, where they belong. One that does not fit is left out whole: cut, it would lie.
- */
+/* Two digits at a time, from the last, where they belong. What does not fit is left out whole: cut, it would lie. */
 static inline void line_number(struct line *line, uint64_t n)
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142"

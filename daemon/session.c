@@ -26,37 +26,20 @@
 
 #define JOBS_TABLE_2 JOBS_TABLE("ended INTEGER NOT NULL, ")
 
+/* shift: what is added to a time of the boot before, for one of this boot. */
+#define BOOTS_TABLE "CREATE TABLE boots (boot INTEGER PRIMARY KEY, shift INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT"
+
+/* One row: the latest boot, its name, and how far things were at the last commit. */
+#define CLOCK_TABLE                                                                                                    \
+    "CREATE TABLE clock (boot INTEGER PRIMARY KEY, name TEXT NOT NULL, loop INTEGER NOT NULL, "                        \
+    "real INTEGER NOT NULL, stamp INTEGER NOT NULL, next_id INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT"
+
 #define N_TABLES 3
 
 /* The tables of each schema in the order of their names, as they are made and as they must be found. */
-#define TABLES(jobs_table)                                                                                              \
-    {                                                                                                                   \
-        /* shift: what is added to a time of the boot before, for one of this boot */                                   \
-        "CREATE TABLE boots (boot INTEGER PRIMARY KEY, shift INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT", /* one    \
-                                                                                                                 row:   \
-                                                                                                                 the    \
-                                                                                                                 latest \
-                                                                                                                 boot,  \
-                                                                                                                 its    \
-                                                                                                                 name,  \
-                                                                                                                 and    \
-                                                                                                                 how    \
-                                                                                                                 far    \
-                                                                                                                 things \
-                                                                                                                 were   \
-                                                                                                                 at     \
-                                                                                                                 the    \
-                                                                                                                 last   \
-                                                                                                                 commit \
-                                                                                                               */       \
-            "CREATE TABLE clock (boot INTEGER PRIMARY KEY, name TEXT NOT NULL, loop INTEGER NOT NULL, "                 \
-            "real INTEGER NOT NULL, stamp INTEGER NOT NULL, next_id INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT",    \
-            jobs_table                                                                                                  \
-    }
-
 static const char *const schema_tables[DATABASE_SCHEMA + 1][N_TABLES] = {
-    [1] = TABLES(JOBS_TABLE("")),
-    [2] = TABLES(JOBS_TABLE_2),
+    [1] = {BOOTS_TABLE, CLOCK_TABLE, JOBS_TABLE("")},
+    [2] = {BOOTS_TABLE, CLOCK_TABLE, JOBS_TABLE_2},
 };
 
 enum change_statement { PUT_JOB, DELETE_JOB, PUT_CLOCK, PUT_BOOT, N_CHANGES };
@@ -555,8 +538,7 @@ int session_measure(struct session *session, int64_t *rows, int64_t *last_id, in
 
 /* Schemas. */
 
-/* From schema 1: the same rows with another checksum, since they have a number more. Its old table is needed no more.
- */
+/* From schema 1: the same rows with another checksum, since they have a number more. The old table goes. */
 static int migrate_jobs(struct session *session)
 {
     sqlite3_stmt *walk = NULL;

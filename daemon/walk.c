@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <sys/param.h>
 
-/* One slice: looks at a job, for each glob one; jobs acted on and told of, which costs more; and what they amount to.
- */
+/* One slice: looks at a job, for each glob one; jobs acted on and told of, which costs more; and the bytes of that. */
 #define SLICE_LOOKS 4096
 #define SLICE_JOBS  128
 #define SLICE_BYTES (64u << 10)

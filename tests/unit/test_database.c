@@ -487,8 +487,7 @@ static struct bytes make_sample(struct fixture *f)
     return read_file(f->path);
 }
 
-/* Put the damaged bytes in its place. Either all is as it was, or it is said what was wrong, and nothing else is lost.
- */
+/* Put the damaged bytes in its place. Either all is as it was, or what was wrong is said, and nothing else is lost. */
 static void open_damaged(struct fixture *f, const unsigned char *bytes, size_t n, unsigned *unharmed, unsigned *noticed)
 {
     struct bytes aside;
@@ -1059,8 +1058,7 @@ static void a_file_that_is_gone_is_renewed(void **state)
     assert_renewed(f, "it was cut short");
 }
 
-/* The disk takes so many operations of a renewal, and no more: then it is begun again, and the old file is untouched.
- */
+/* The disk takes so many operations of a renewal, and no more: it is begun again, and the old file is untouched. */
 static void a_renewal_is_done_wholly_or_not(void **state)
 {
     struct fixture *f = *state;

@@ -769,8 +769,7 @@ static int parts_open(struct parts *parts, const struct place *p)
                         &parts->durable, why, sizeof why);
 }
 
-/* With its thread: each allocation of either. Jobs come back wholly, or the daemon does not start; the file has them.
- */
+/* With its thread: each allocation of either. Jobs come back wholly, or the daemon does not start and loses none. */
 static void jobs_come_back_without_memory(void **state)
 {
     struct place p = place_new();
