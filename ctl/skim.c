@@ -405,18 +405,6 @@ static uint32_t take_unicode(const char **p, const char *end)
     return c == 0 || (c >= 0xd800 && c < 0xe000) ? REPLACEMENT : c;
 }
 
-/* As UTF-8, up to 4 bytes. */
-static char *put_character(char *to, uint32_t c)
-{
-    static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    unsigned n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-
-    *to++ = (char)(first[n] | c >> 6 * (n - 1));
-    for (unsigned left = n - 1; left > 0; left--)
-        *to++ = (char)(0x80 | (c >> 6 * (left - 1) & 0x3f));
-    return to;
-}
-
 /* The bytes of the escape at *p, of which there are at most 4; steps over it. */
 static char *resolve_escape(char *to, const char **p, const char *end)
 {
@@ -424,7 +412,7 @@ static char *resolve_escape(char *to, const char **p, const char *end)
     char c = (*p)[1];
 
     if (c == 'u')
-        return put_character(to, take_unicode(p, end));
+        return utf8_put(to, take_unicode(p, end));
     *p += 2;
     for (size_t i = 0; i < sizeof pairs - 1; i += 2)
         if (c == pairs[i])

@@ -164,22 +164,6 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* The bytes of a character in UTF-8 (RFC 3629). */
-static void put_character(struct splitting *s, uint32_t c)
-{
-    static const struct {
-        uint32_t below;
-        unsigned char first;
-    } lengths[] = {{0x80, 0}, {0x800, 0xc0}, {0x10000, 0xe0}, {0x110000, 0xf0}};
-    unsigned more = 0;
-
-    while (c >= lengths[more].below)
-        more++;
-    s->word[s->len++] = (char)(lengths[more].first | c >> 6 * more);
-    while (more-- > 0)
-        s->word[s->len++] = (char)(0x80 | (c >> 6 * more & 0x3f));
-}
-
 /* So many digits to a base; false when there are fewer. */
 static bool read_digits(struct splitting *s, unsigned digits, unsigned base, uint32_t *out)
 {
@@ -235,7 +219,7 @@ static int read_number_escape(struct splitting *s, const char *begin)
     if (byte)
         s->word[s->len++] = (char)c;
     else
-        put_character(s, c);
+        s->len = (size_t)(utf8_put(s->word + s->len, c) - s->word);
     return 0;
 }
 

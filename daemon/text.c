@@ -171,6 +171,17 @@ size_t utf8_length(const char *text)
     return len;
 }
 
+char *utf8_put(char *to, uint32_t c)
+{
+    static const unsigned char first[] = {0, 0xc0, 0xe0, 0xf0};
+    unsigned more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+
+    *to++ = (char)(first[more] | c >> 6 * more);
+    while (more-- > 0)
+        *to++ = (char)(0x80 | (c >> 6 * more & 0x3f));
+    return to;
+}
+
 /*
  * The length of the UTF-8 sequence at s; 0 if it is not well-formed, a control character (C0, DEL, C1, line and
  * paragraph separator) or one that reorders the text around it (bidirectional embeddings, overrides and isolates).

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -44,6 +45,9 @@ const char *nearest_of(const char *wanted, const void *table, size_t n, size_t s
 
 /* The length of the well-formed UTF-8 sequence (RFC 3629) at `text`, from 1 to 4; 0 when there is none. */
 size_t utf8_length(const char *text);
+
+/* Write a character, up to U+10FFFF, in UTF-8: at most 4 bytes, without a NUL. Returns where they end. */
+char *utf8_put(char *to, uint32_t c);
 
 /*
  * Append `text` to the NUL-terminated string in buf so that it cannot break out of a quoted logfmt value or forge a

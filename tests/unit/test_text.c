@@ -201,6 +201,18 @@ static size_t utf8_len(uint32_t c)
     return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
 }
 
+static void every_character_is_written_as_utf8(void **state)
+{
+    char text[5], written[5];
+    (void)state;
+
+    for (uint32_t c = 1; c <= 0x10ffff; c++) {
+        encode_utf8(text, c, utf8_len(c));
+        *utf8_put(written, c) = '\0';
+        assert_string_equal(written, text);
+    }
+}
+
 static bool is_control(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
@@ -332,6 +344,7 @@ int main(void)
         cmocka_unit_test(the_nearest_word_is_the_nearest),
         cmocka_unit_test(slips_of_the_finger_are_understood),
         cmocka_unit_test(long_words_are_not_compared),
+        cmocka_unit_test(every_character_is_written_as_utf8),
         cmocka_unit_test(every_character_is_printable_or_not),
         cmocka_unit_test(longer_than_needed_is_not_utf8),
         cmocka_unit_test(escaped_text_reads_as_meant),
