@@ -86,15 +86,6 @@ static enum ctl_status load(struct upload *u, const char *path)
     return r == 0 ? CTL_DONE : r == -EINVAL ? CTL_USAGE : CTL_FAILED;
 }
 
-static void emit_job(struct emit *e, const struct config_job *job)
-{
-    emit_open(e, NULL, '{');
-    for (unsigned key = 0; key < KEY_COUNT_ADDED; key++) // it comes back without being asked to resume
-        if (job->values[key] != NULL)
-            emit_spec(e, (enum spec_key)key, job->values[key]);
-    emit_close(e, '}');
-}
-
 /* The next call, with as many jobs as it takes; false when there are no more. */
 static bool make_batch(struct upload *u)
 {
@@ -114,7 +105,7 @@ static bool make_batch(struct upload *u)
             break;
         batch->lines[batch->n] = job.line;
         batch->names[batch->n] = job.values[KEY_NAME];
-        emit_job(e, &job);
+        emit_job(e, job.values);
     }
     emit_close(e, ']');
     return batch->n > 0;

@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <string.h>
 #include <unistd.h>
 
 /* The daemon never blocks: when it is silent for so long, it is not well. */
@@ -44,14 +43,6 @@ static enum ctl_status flush_output(bool *reader_gone)
     return r == 0 || *reader_gone ? CTL_DONE : CTL_FAILED;
 }
 
-static void emit_words(struct emit *e, const char *key, const char *const *words, size_t n)
-{
-    emit_open(e, key, '[');
-    for (size_t i = 0; i < n; i++)
-        emit_text_value(e, words[i]);
-    emit_close(e, ']');
-}
-
 static void emit_flag(struct emit *e, const char *key, bool set)
 {
     if (set)
@@ -70,7 +61,7 @@ static struct emit *begin_match(struct session *session, const char *method, boo
     struct emit *e = begin_call(session, method, more);
 
     if (session->inv->n_operands > 0)
-        emit_words(e, "match", session->inv->operands, session->inv->n_operands);
+        emit_texts(e, "match", session->inv->operands, session->inv->n_operands);
     return e;
 }
 
@@ -128,11 +119,8 @@ enum ctl_status command_add(struct session *session)
         return add_file(inv, session->client, session->path, &session->out);
     struct emit *e = begin_call(session, "Add", false);
     emit_open(e, "jobs", '[');
-    emit_open_value(e, '{');
-    for (unsigned key = 0; key < KEY_COUNT_OF_KEYS; key++)
-        if (inv->value[OPTION_SPEC + key] != NULL)
-            emit_spec(e, (enum spec_key)key, inv->value[OPTION_SPEC + key]);
-    emit_bytes(e, "}]", 2);
+    emit_job(e, inv->value + OPTION_SPEC);
+    emit_close(e, ']');
     emit_flag(e, "ifAbsent", given(session, OPTION_IF_ABSENT));
     emit_flag(e, "replace", given(session, OPTION_REPLACE));
     emit_flag(e, "reset", given(session, OPTION_RESET_OR_ADD));
@@ -153,7 +141,7 @@ static void emit_states(struct emit *e, unsigned states)
         if ((states >> i & 1) != 0)
             words[n++] = state_words[i];
     if (n > 0)
-        emit_words(e, "states", words, n);
+        emit_texts(e, "states", words, n);
 }
 
 /* Prints the slices of this array as they come. *more is false after the last. */
@@ -252,7 +240,7 @@ enum ctl_status command_remove(struct session *session)
     struct emit *e = begin_match(session, session->inv->verb->method, true);
 
     if (session->inv->n_operands == 0)
-        emit_words(e, "match", all, 1);
+        emit_texts(e, "match", all, 1);
     emit_flag(e, "ended", given(session, OPTION_ENDED));
     return steer(session, true);
 }

@@ -107,6 +107,7 @@ static void offer_names(const char *socket_option, const char *prefix, struct em
 
 static void offer_jobs(const char *socket_option, const char *prefix, enum word_class words)
 {
+    static const char *const paused[] = {"paused"};
     char pattern[NAME_LEN_MAX + 2];
     struct emit call = {0};
 
@@ -114,16 +115,11 @@ static void offer_jobs(const char *socket_option, const char *prefix, enum word_
         return;
     snprintf(pattern, sizeof pattern, "%s*", prefix);
     client_begin_call(&call, "List", true);
-    emit_open(&call, "match", '[');
-    emit_text_value(&call, pattern);
-    emit_close(&call, ']');
-    if (words == WORD_PAUSED_JOB) {
-        emit_open(&call, "states", '[');
-        emit_text_value(&call, "paused");
-        emit_close(&call, ']');
-    } else {
+    emit_texts(&call, "match", (const char *const[]){pattern}, 1);
+    if (words == WORD_PAUSED_JOB)
+        emit_texts(&call, "states", paused, 1);
+    else
         emit_bool(&call, "all", words == WORD_ANY_JOB);
-    }
     offer_names(socket_option, prefix, &call, "jobs");
 }
 

@@ -34,7 +34,7 @@ bool has_word(struct skim_value object, const char *key, const char *word)
     return skim_is_text(skim_member(object, key), word);
 }
 
-void emit_spec(struct emit *e, enum spec_key key, const char *text)
+static void emit_spec(struct emit *e, enum spec_key key, const char *text)
 {
     uint64_t count = 0;
     bool flag = false;
@@ -53,4 +53,13 @@ void emit_spec(struct emit *e, enum spec_key key, const char *text)
         emit_text(e, spec_keys[key].json, text);
         break;
     }
+}
+
+void emit_job(struct emit *e, const char *const values[KEY_COUNT_OF_KEYS])
+{
+    emit_open(e, NULL, '{');
+    for (unsigned key = 0; key < KEY_COUNT_ADDED; key++) // it comes back without being asked to resume
+        if (values[key] != NULL)
+            emit_spec(e, (enum spec_key)key, values[key]);
+    emit_close(e, '}');
 }

@@ -23,7 +23,7 @@ bool is_true(struct skim_value object, const char *key);
 /* Is it this text, which needs no escapes? */
 bool has_word(struct skim_value object, const char *key, const char *word);
 
-/* Emit the value of a job's key, which has been checked. */
-void emit_spec(struct emit *e, enum spec_key key, const char *text);
+/* Type JobSpec, in an array: the values of a job's keys, which have been checked; NULL: not given. */
+void emit_job(struct emit *e, const char *const values[KEY_COUNT_OF_KEYS]);
 
 #endif

@@ -126,3 +126,11 @@ void emit_text_value(struct emit *e, const char *text)
     *to++ = '"';
     e->len += (size_t)(to - begin);
 }
+
+void emit_texts(struct emit *e, const char *key, const char *const texts[], size_t n)
+{
+    emit_open(e, key, '[');
+    for (size_t i = 0; i < n; i++)
+        emit_text_value(e, texts[i]);
+    emit_close(e, ']');
+}

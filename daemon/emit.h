@@ -36,6 +36,9 @@ void emit_int_value(struct emit *e, int64_t value);
 void emit_bool_value(struct emit *e, bool value);
 void emit_text_value(struct emit *e, const char *text);
 
+/* An array of texts. */
+void emit_texts(struct emit *e, const char *key, const char *const texts[], size_t n);
+
 /* Make room for n more bytes. */
 bool emit_grow(struct emit *e, size_t n);
 

@@ -61,6 +61,7 @@ struct method {
 
 static void get_info(struct methods *m, const struct request *rq)
 {
+    static const char *const served[] = {VARLINK_SERVICE, TWISTY_INTERFACE};
     struct emit e = {0};
 
     (void)m;
@@ -69,10 +70,7 @@ static void get_info(struct methods *m, const struct request *rq)
     emit_text(&e, "product", "twistyd");
     emit_text(&e, "version", TWISTY_VERSION);
     emit_text(&e, "url", "man:twistyd(8)");
-    emit_open(&e, "interfaces", '[');
-    emit_text(&e, NULL, VARLINK_SERVICE);
-    emit_text(&e, NULL, TWISTY_INTERFACE);
-    emit_close(&e, ']');
+    emit_texts(&e, "interfaces", served, ARRAY_SIZE(served));
     reply(rq, &e);
 }
 

@@ -126,14 +126,10 @@ static void put_span(struct emit *e, const char *key, int64_t span)
 /* Arguments may be secrets; who could read the configuration may have them. */
 static void put_exec(struct emit *e, const struct text_list *exec, bool privileged)
 {
-    if (!privileged) {
+    if (privileged)
+        emit_texts(e, "exec", (const char *const *)exec->items, exec->n);
+    else
         emit_null(e, "exec");
-        return;
-    }
-    emit_open(e, "exec", '[');
-    for (size_t i = 0; i < exec->n; i++)
-        emit_text(e, NULL, exec->items[i]);
-    emit_close(e, ']');
 }
 
 void wire_action(struct emit *e, const struct action *action, bool privileged)

@@ -186,12 +186,30 @@ static void texts_of_any_length_fit(void **state)
     emit_free(&e);
 }
 
+static void texts_in_an_array(void **state)
+{
+    static const char *const texts[] = {"a", "b\n"};
+    static const char expected[] = "{\"none\":[],\"one\":[\"a\"],\"two\":[\"a\",\"b\\n\"]}";
+    struct emit e = {0};
+
+    (void)state;
+    emit_open(&e, NULL, '{');
+    emit_texts(&e, "none", NULL, 0);
+    emit_texts(&e, "one", texts, 1);
+    emit_texts(&e, "two", texts, 2);
+    emit_close(&e, '}');
+    assert_int_equal(e.len, sizeof expected - 1);
+    assert_memory_equal(e.text, expected, e.len);
+    emit_free(&e);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_writes_what_jansson_writes),
         cmocka_unit_test(every_byte_is_escaped_as_jansson_does),
         cmocka_unit_test(texts_of_any_length_fit),
+        cmocka_unit_test(texts_in_an_array),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
