@@ -3,7 +3,6 @@
 #include "line.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 typedef unsigned __int128 u128;

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 
 /* Commands that are asked for in one call: a fraction of a millisecond. */
 #define SLICE_STARTS 8

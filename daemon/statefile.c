@@ -316,7 +316,7 @@ void statefile_discard_new(const struct statefile *f)
 {
     static const char *const suffixes[] = {"", "-wal", "-journal"};
 
-    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
         char *path = path_with(f->path_new, suffixes[i]);
         if (path != NULL)
             unlink(path);

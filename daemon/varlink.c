@@ -1,7 +1,6 @@
 #include "varlink.h"
 
 #include <errno.h>
-#include <string.h>
 
 /* A call nests four deep; what nests deeper than this was made to hurt, and is not worth building. */
 #define DEPTH_MAX 32

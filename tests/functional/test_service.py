@@ -324,7 +324,7 @@ def test_watchdog_hears_twice_an_interval(manager, managed, config):
 
 @pytest.mark.parametrize("env", [{"WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "nonsense"}])
 def test_watchdog_of_another_process_is_left_alone(manager, managed, env):
-    d = managed(manager, env=env)
+    managed(manager, env=env)
     manager.wait_told("STATUS=")
     quiet(manager, 3, 0.5)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness import BUILD
 from machine import wait_until
 from service import Service
-from varlink import Client, Closed
+from varlink import Closed
 
 OLDER = BUILD / "older"
 OLDER_VERSION = "0.0.9"

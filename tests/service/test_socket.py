@@ -8,9 +8,7 @@ import time
 
 import pytest
 
-from harness import identity
 from machine import SOCKET, wait_until
-from varlink import Client
 
 ROUNDS = 10
 AT_ONCE = 10  # clients before each end of the daemon, and as many after it

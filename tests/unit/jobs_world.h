@@ -6,7 +6,6 @@
 
 #include "daemon/jobs.h"
 
-#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

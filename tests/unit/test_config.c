@@ -6,7 +6,6 @@
 #include "daemon/text.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <setjmp.h>

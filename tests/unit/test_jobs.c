@@ -4,6 +4,7 @@
 #include "tests/unit/random.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #define NEVER_TOLD ""
 

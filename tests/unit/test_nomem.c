@@ -970,22 +970,23 @@ static void a_reload_of_a_file_without_memory(void **state)
 
     snprintf(path, sizeof path, "%s/twistyd.conf", p.directory);
     for (bool done = false; !done; failures++) {
-        const struct reloader_hooks hooks = {
-            .begin = on_reload_begin, .apply = on_reload_apply, .end = on_reload_end, .ready = on_reload_ready};
-        struct reloader_hooks own = hooks;
+        struct parts parts;
+        const struct reloader_hooks hooks = {.begin = on_reload_begin,
+                                             .apply = on_reload_apply,
+                                             .end = on_reload_end,
+                                             .ready = on_reload_ready,
+                                             .ctx = &parts};
         struct config_builder *b = config_builder_new(NULL, NULL);
         struct jobs_counts counts;
         struct config *config;
-        struct parts parts;
         parts_init(&parts);
-        own.ctx = &parts;
         assert_int_equal(config_builder_finish(b, &config), 0);
         config_builder_free(b);
         FILE *file = fopen(path, "we");
         fputs("[daemon]\n[job:a]\nkind = loop\nmessage = m\n[job:b]\nkind = once\ndelay = 1h\n", file);
         fclose(file);
         until_failure = failures;
-        struct reloader *r = reloader_new(path, parts.world.jobs, loop_watches(parts.loop), &own);
+        struct reloader *r = reloader_new(path, parts.world.jobs, loop_watches(parts.loop), &hooks);
         if (r == NULL) {
             assert_int_equal(until_failure, -1);
             config_free(config);
