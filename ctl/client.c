@@ -1,5 +1,7 @@
 #include "client.h"
 
+#include "daemon/now.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -7,7 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BUFFER_FIRST (16u << 10)
@@ -16,8 +17,8 @@
 #define REPLY_MAX (64u << 20)
 
 /* How often a call is sent again, and until when, as client_insist() has it. */
-#define REPEATS_MAX     4
-#define REPEATS_SPAN_MS 10000
+#define REPEATS_MAX  4
+#define REPEATS_SPAN (10 * NSEC_PER_SEC)
 
 struct client {
     char path[CLIENT_PATH_MAX];
@@ -27,7 +28,7 @@ struct client {
     bool insists;
     struct emit call;  // the last one, to be sent again
     unsigned repeats;  // that are left; none once a byte was received
-    int64_t repeat_by; // ms of CLOCK_MONOTONIC
+    int64_t repeat_by; // of CLOCK_MONOTONIC
     char *buf;         // owned; [start, end) is received, and has no NUL before `scanned`
     size_t size, start, scanned, end;
 };
@@ -150,14 +151,6 @@ static int send_all(int fd, const char *bytes, size_t len)
     return 0;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 void client_begin_call(struct emit *e, const char *method, bool more)
 {
     char name[64];
@@ -187,7 +180,7 @@ int client_call(struct client *client, struct emit *call)
     client->call = *call;
     *call = (struct emit){0};
     client->repeats = client->insists ? REPEATS_MAX : 0;
-    client->repeat_by = now_ms() + REPEATS_SPAN_MS;
+    client->repeat_by = now_by(CLOCK_MONOTONIC) + REPEATS_SPAN;
     return r;
 }
 
@@ -250,7 +243,7 @@ static int receive_some(struct client *client)
 /* After the connection has ended. When there is no new one, that it has ended remains what is wrong. */
 static int call_again(struct client *client)
 {
-    if (client->repeats == 0 || now_ms() >= client->repeat_by)
+    if (client->repeats == 0 || now_by(CLOCK_MONOTONIC) >= client->repeat_by)
         return -ECONNRESET;
     client->repeats--;
     int r = make_connection(client);

@@ -1,5 +1,6 @@
 #include "durable.h"
 
+#include "now.h"
 #include "stamp.h"
 #include "store.h"
 #include "text.h"
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/param.h>
 #include <syslog.h>
-#include <time.h>
 
 /* While jobs tick and nothing else happens, the stamp is written this often: after a power cut it is all there is. */
 #define STAMP_INTERVAL (60 * NSEC_PER_SEC)
@@ -71,10 +71,7 @@ static bool is_kept(const struct job *job)
 
 static struct moment moment_now(const struct loop *loop)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (struct moment){loop_now(loop), (int64_t)ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec};
+    return (struct moment){loop_now(loop), now_by(CLOCK_REALTIME)};
 }
 
 static struct progress progress_of(const struct durable *d)

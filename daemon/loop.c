@@ -1,14 +1,13 @@
 #include "loop.h"
 
 #include "gather.h"
-#include "quantity.h"
+#include "now.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 static const int caught_signals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -237,10 +236,7 @@ int loop_stop(struct loop *loop)
 
 int64_t loop_now(const struct loop *loop)
 {
-    struct timespec ts;
-
-    clock_gettime(loop->clock, &ts); // cannot fail: timerfd_create() took the clock
-    return (int64_t)ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+    return now_by(loop->clock); // which timerfd_create() took
 }
 
 void loop_set_accuracy(struct loop *loop, int64_t accuracy)

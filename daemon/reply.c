@@ -1,9 +1,9 @@
 #include "reply.h"
 
+#include "now.h"
 #include "text.h"
 
 #include <stdio.h>
-#include <time.h>
 
 json_t *request_param(const struct request *rq, const char *name)
 {
@@ -115,8 +115,5 @@ void reply_no_memory(const struct request *rq)
 
 struct wire_clock reply_clock(const struct loop *loop)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (struct wire_clock){loop_now(loop), (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000};
+    return (struct wire_clock){loop_now(loop), now_by(CLOCK_REALTIME) / NSEC_PER_USEC};
 }

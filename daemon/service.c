@@ -1,5 +1,7 @@
 #include "service.h"
 
+#include "now.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +12,6 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MESSAGE_MAX 512
@@ -150,10 +151,7 @@ bool service_managed(const struct service *service)
 
 int64_t service_monotonic_usec(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+    return now_by(CLOCK_MONOTONIC) / NSEC_PER_USEC;
 }
 
 int64_t service_watchdog_interval(const struct service *service)

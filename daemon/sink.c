@@ -1,6 +1,7 @@
 #include "sink.h"
 
 #include "line.h"
+#include "now.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -558,10 +559,7 @@ int sink_open(enum log_target target, const struct sink_paths *paths, struct wat
 
 static int64_t now_ms(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return now_by(CLOCK_MONOTONIC) / NSEC_PER_MSEC;
 }
 
 /* Send what is queued, waiting for the receiver until `deadline`. */

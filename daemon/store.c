@@ -1,5 +1,7 @@
 #include "store.h"
 
+#include "now.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -8,7 +10,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/param.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Rows that are handed over together when the file is read, and how many times as many may wait. */
@@ -19,7 +20,7 @@
 #define WAITING_MAX 65536
 
 /* Who is ready in a turn of the loop goes into one commit, but for no longer than this after the first. */
-#define TURN_MAX INT64_C(2000000) // ns
+#define TURN_MAX (2 * NSEC_PER_MSEC)
 
 /* How long to wait before trying again what failed: this long at first, and longer each time. */
 #define RETRY_FIRST_MS 100
@@ -131,21 +132,14 @@ static void read_all(struct store *s)
 /* The point in time so many milliseconds from now, for pthread_cond_timedwait(). */
 static struct timespec in_ms(int ms)
 {
-    struct timespec when;
+    int64_t when = now_by(CLOCK_MONOTONIC) + ms * NSEC_PER_MSEC;
 
-    clock_gettime(CLOCK_MONOTONIC, &when);
-    int64_t ns = when.tv_nsec + ms * INT64_C(1000000);
-    when.tv_sec += ns / 1000000000;
-    when.tv_nsec = ns % 1000000000;
-    return when;
+    return (struct timespec){.tv_sec = when / NSEC_PER_SEC, .tv_nsec = when % NSEC_PER_SEC};
 }
 
 static int64_t now_ms(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+    return now_by(CLOCK_MONOTONIC) / NSEC_PER_MSEC;
 }
 
 /* With the lock: is there something to do? */
