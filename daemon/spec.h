@@ -40,9 +40,9 @@ enum job_hook { HOOK_TICK, HOOK_FINISH, HOOK_FAILURE, HOOK_STOP, JOB_HOOKS };
 /*
  * What is asked of a job. It is how a job is made, compared and given back (job_init(), job_spec_of()); the job itself
  * keeps it in less space. A new key has a member here, an enum spec_key with its words in spec_keys[], and a line in
- * spec_draft_set(), in what merges a draft with its defaults, in spec_equal() and spec_print(), and if it owns a text
- * in spec_copy() and spec_clear(). A job then has it in its traits without a line more; job.h says where else something
- * could go.
+ * spec_draft_set() and in its reverse, value_of(), in what merges a draft with its defaults, in spec_equal() and
+ * spec_print(), and if it owns a text in spec_copy() and spec_clear(). A job then has it in its traits without a line
+ * more; job.h says where else something could go.
  */
 struct job_spec {
     char *name;               // owned; NULL: the daemon makes one

@@ -1,5 +1,6 @@
 """A file includes only what stands below it, and each library appears only in its own places."""
 
+import fnmatch
 import pathlib
 import re
 
@@ -59,6 +60,14 @@ def sources(folder):
 def test_every_file_has_its_place():
     unknown = {p.stem for p in sources("daemon")} - ORDER.keys()
     assert not unknown, f"say in LEVELS where these stand: {unknown}"
+
+
+def test_the_readme_names_every_module_once():
+    rows = re.findall(r"^\| (`(?:daemon|ctl)/[^|]*)\|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    patterns = [name.rpartition("/")[2] for row in rows for name in re.findall(r"`([^`]*)`", row)]
+    for path in sources("daemon") + sources("ctl"):
+        named = [pattern for pattern in patterns if fnmatch.fnmatch(path.stem, pattern)]
+        assert len(named) == 1, f"{path.name}: {named}"
 
 
 def test_daemon_includes_go_down():
