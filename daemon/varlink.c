@@ -1,6 +1,7 @@
 #include "varlink.h"
 
 #include <errno.h>
+#include <jansson.h>
 
 /* A call nests four deep; what nests deeper than this was made to hurt, and is not worth building. */
 #define DEPTH_MAX 32

@@ -1,5 +1,5 @@
 /*
- * varlink - messages: frames and JSON. What they are called and bounded by is also for twistyctl.
+ * varlink - messages: frames and JSON. What they are called and bounded by is also for twistyctl, which has no jansson.
  *
  * A message is a JSON object ended by a NUL byte: https://varlink.org/Method-Call
  */
@@ -8,7 +8,6 @@
 
 #include "emit.h"
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -24,10 +23,12 @@
 
 enum { VARLINK_MORE = 1, VARLINK_ONEWAY = 2, VARLINK_UPGRADE = 4 };
 
+struct json_t;
+
 struct varlink_call {
-    json_t *root; // owned; the others point into it
+    struct json_t *root; // owned; the others point into it
     const char *method;
-    json_t *parameters; // an object, or NULL
+    struct json_t *parameters; // an object, or NULL
     unsigned flags;
 };
 

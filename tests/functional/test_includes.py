@@ -44,7 +44,7 @@ LIBRARIES = {
     r"systemd/": {"service.c"},
     r"ini\.h": {"conf_text.c"},
     r"sqlite3\.h": {"session.c"},
-    r"jansson\.h": {"varlink.h", "wire.h"},
+    r"jansson\.h": {"varlink.c", "wire.h"},
 }
 SHARED_WITH_CTL = {"conf_files.h", "emit.h", "now.h", "quantity.h", "text.h", "spec.h", "varlink.h"}
 
