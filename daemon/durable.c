@@ -54,7 +54,7 @@ struct durable {
     struct ended *ended; // owned, as long as jobs are taken up
     size_t n_ended, ended_room;
     bool in_force; // this turn has changed more than can be undone
-    bool degraded; // as was reported
+    char degraded[512]; // why nothing can be kept, as was reported; "": it can be
     int64_t degraded_at;
 };
 
@@ -185,16 +185,19 @@ static void on_undo(void *ctx, uint64_t id, const char *name)
         jobs_remove(d->jobs, job, loop_now(d->loop), "not-durable");
 }
 
+/* Each reason once: what went wrong first need not be what it has come to. */
 static void report_degraded(struct durable *d, const char *why)
 {
-    char text[512] = "", span[QUANTITY_TEXT_MAX];
+    char text[sizeof d->degraded] = "", span[QUANTITY_TEXT_MAX];
     int64_t now = loop_now(d->loop);
+    bool was_degraded = d->degraded[0] != '\0';
 
-    if (d->degraded == (why != NULL))
+    if (strcmp(d->degraded, why != NULL ? why : "") == 0)
         return;
-    d->degraded = why != NULL;
-    if (why != NULL) {
+    snprintf(d->degraded, sizeof d->degraded, "%s", why != NULL ? why : "");
+    if (!was_degraded)
         d->degraded_at = now;
+    if (why != NULL) {
         text_escape(text, sizeof text, 0, why);
         report_daemon(d->report, LOG_ERR, "state", "error=\"%s\" adds=refused", text);
         return;

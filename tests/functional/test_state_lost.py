@@ -173,6 +173,7 @@ def test_a_directory_that_has_gone(kept):
     place = kept.file.parent
     place.rename(place.with_name("gone"))
     wait_until(lambda: provoke(d) or "make this directory" in (d.status()["degraded"] or ""))
+    d.wait_for("^state error=.*make this directory.* adds=refused")
     ticks = d.list()["beat"]["ticks"]
     wait_until(lambda: d.list()["beat"]["ticks"] > ticks + 10)
     place.mkdir(mode=0o700)
