@@ -517,10 +517,21 @@ static int get_ready(struct database *db, char *why, size_t size)
         return 0;
     if (db->damaged)
         return -ESTALE;
-    r = db->absent ? 0 : statefile_check(&db->file, session_log_length(&db->session), what, sizeof what);
+    r = db->absent ? 0 : statefile_check(&db->file, what, sizeof what);
     if (r == -ESTALE)
         return note_damage(db, what);
     return r == 0 && (db->session.sql == NULL || db->file.unwritable != 0) ? try_again_to_write(db, why, size) : r;
+}
+
+static int commit(struct database *db, const struct changes *changes, const struct progress *progress)
+{
+    int r = session_begin(&db->session);
+
+    if (r == 0)
+        r = session_end(&db->session, write_changes(db, changes, progress));
+    if (!db->renewing)
+        statefile_note_log(&db->file); // what has failed may have got there in part
+    return r;
 }
 
 int database_write(struct database *db, const struct changes *changes, const struct progress *progress, char *why,
@@ -529,9 +540,7 @@ int database_write(struct database *db, const struct changes *changes, const str
     why[0] = '\0';
     int r = get_ready(db, why, size);
     if (r == 0)
-        r = session_begin(&db->session);
-    if (r == 0)
-        r = session_end(&db->session, write_changes(db, changes, progress));
+        r = commit(db, changes, progress);
     if (r == -EBADMSG && !db->renewing)
         r = note_damage(db, "it was found when it was written");
     if (r == -ESTALE)
@@ -547,6 +556,8 @@ void database_tidy(struct database *db)
 {
     int r = session_tidy(&db->session);
 
+    if (r != 0 && !db->renewing)
+        statefile_note(&db->file);
     if (r == -EBADMSG && !db->renewing)
         note_damage(db, "it was found when its log was moved into it");
 }

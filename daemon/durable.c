@@ -53,7 +53,7 @@ struct durable {
     struct renewal renewal;
     struct ended *ended; // owned, as long as jobs are taken up
     size_t n_ended, ended_room;
-    bool in_force; // this turn has changed more than can be undone
+    bool in_force;      // this turn has changed more than can be undone
     char degraded[512]; // why nothing can be kept, as was reported; "": it can be
     int64_t degraded_at;
 };

@@ -242,8 +242,6 @@ int session_begin_writing(struct session *session)
     sqlite3_db_config(session->sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     int r = execute(session->sql, "PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = " LOG_SIZE_KEPT);
     if (r == 0)
-        r = query_number(session->sql, "PRAGMA page_size", &session->page_size);
-    if (r == 0)
         sqlite3_wal_hook(session->sql, on_commit, session); // in the place of SQLite's own, which tidies up in a commit
     return r;
 }
@@ -251,12 +249,6 @@ int session_begin_writing(struct session *session)
 int session_relax(struct session *session)
 {
     return execute(session->sql, "PRAGMA synchronous = NORMAL");
-}
-
-/* A header, and one before each page: https://sqlite.org/fileformat.html#the_write_ahead_log */
-int64_t session_log_length(const struct session *session)
-{
-    return session->log_pages == 0 ? 0 : 32 + session->log_pages * (24 + session->page_size);
 }
 
 int session_flush(struct session *session)
@@ -273,7 +265,7 @@ int session_tidy(struct session *session)
         return 0;
     session->log_pages = 0; // if it does not work now, it is tried again when as much has come
     return sqlite3_wal_checkpoint_v2(session->sql, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK
-               ? 0
+               ? 1
                : error_of(session->sql);
 }
 

@@ -50,8 +50,7 @@ struct session {
     int64_t schema;                                // of its tables
     struct sqlite3_stmt *walks[SESSION_ORDERS];    // NULL: not prepared
     struct sqlite3_stmt *changes[SESSION_CHANGES]; // the same
-    int64_t page_size;
-    int log_pages; // in the log, after the last commit
+    int log_pages;                                 // in the log, after the last commit
 };
 
 /*
@@ -74,10 +73,7 @@ int session_begin_writing(struct session *session);
 /* A file that nobody needs before session_flush(): its commits are not synced. */
 int session_relax(struct session *session);
 
-/* What the log cannot be shorter than. */
-int64_t session_log_length(const struct session *session);
-
-/* Move the log into the file: all of it, synced; or, if it is long, what can be moved now. */
+/* Move the log into the file: all of it, synced; or, if it is long, what can be moved now, and 1 if so. */
 int session_flush(struct session *session);
 int session_tidy(struct session *session);
 

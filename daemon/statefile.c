@@ -195,8 +195,7 @@ int statefile_lock(struct statefile *f, char *why, size_t size)
         close(f->fd); // before it is locked: of two descriptors only one can have the lock
     f->fd = fd;
     f->unwritable = unwritable;
-    f->length = 0;
-    f->log_ino = 0;
+    f->mark = f->mark_log = (struct statefile_mark){0};
     return check_file(f, why, size);
 }
 
@@ -238,40 +237,59 @@ void statefile_settled(struct statefile *f)
         flock(f->dir_fd, LOCK_UN);
 }
 
+static struct statefile_mark mark_of(const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return (struct statefile_mark){0};
+    return (struct statefile_mark){st.st_dev, st.st_ino, st.st_size, st.st_mtim};
+}
+
 void statefile_note(struct statefile *f)
 {
-    struct stat st;
-
-    f->length = f->fd >= 0 && fstat(f->fd, &st) == 0 ? st.st_size : 0;
-    f->log_ino = 0;
-    if (lstat(f->path_log, &st) < 0)
-        return;
-    f->log_dev = st.st_dev;
-    f->log_ino = st.st_ino;
+    f->mark = mark_of(f->path);
+    statefile_note_log(f);
 }
 
-/* The length of our log; below 0: that is not there. */
-static off_t log_length_of(const struct statefile *f)
+void statefile_note_log(struct statefile *f)
 {
-    struct stat st;
-
-    return lstat(f->path_log, &st) == 0 && st.st_dev == f->log_dev && st.st_ino == f->log_ino ? st.st_size : -1;
+    f->mark_log = mark_of(f->path_log);
 }
 
-int statefile_check(struct statefile *f, off_t log_length, char *what, size_t size)
+static bool is_same_file(const struct statefile_mark *a, const struct statefile_mark *b)
 {
+    return a->ino != 0 && a->dev == b->dev && a->ino == b->ino;
+}
+
+/* The file is there: what has become of it since? NULL: nothing. */
+static const char *find_change(const struct statefile_mark *then, const struct statefile_mark *now)
+{
+    if (now->length < then->length)
+        return "was cut short";
+    if (now->length > then->length || now->written.tv_sec != then->written.tv_sec ||
+        now->written.tv_nsec != then->written.tv_nsec)
+        return "was written to by another program";
+    return NULL;
+}
+
+int statefile_check(const struct statefile *f, char *what, size_t size)
+{
+    const struct statefile_mark now = mark_of(f->path), log = mark_of(f->path_log);
+    const char *change;
     struct stat st;
 
     if (lstat(f->path, &st) < 0 && errno != ENOENT)
         return -errno;
     if (!is_ours(f))
         return text_explain(what, size, -ESTALE, is_there(f->path) ? "another file had its name" : "it was removed");
-    if (st.st_size < f->length)
-        return text_explain(what, size, -ESTALE, "it was cut short");
-    if (f->log_ino != 0 && log_length_of(f) < log_length)
-        return text_explain(what, size, -ESTALE, "its log was %s", log_length_of(f) < 0 ? "removed" : "cut short");
-    f->length = st.st_size;
-    return 0;
+    change = f->mark.ino == 0 ? NULL : find_change(&f->mark, &now);
+    if (change != NULL)
+        return text_explain(what, size, -ESTALE, "it %s", change);
+    if (f->mark_log.ino == 0)
+        return 0;
+    change = is_same_file(&f->mark_log, &log) ? find_change(&f->mark_log, &log) : "was removed";
+    return change == NULL ? 0 : text_explain(what, size, -ESTALE, "its log %s", change);
 }
 
 int statefile_begin_new(struct statefile *f, char *why, size_t size)
@@ -289,7 +307,9 @@ int statefile_begin_new(struct statefile *f, char *why, size_t size)
 /* Without the file that it belongs to our log is worth nothing, and beside another one it would do harm. */
 static void drop_stray_log(const struct statefile *f)
 {
-    if (f->log_ino != 0 && !is_ours(f) && log_length_of(f) >= 0)
+    const struct statefile_mark log = mark_of(f->path_log);
+
+    if (!is_ours(f) && is_same_file(&f->mark_log, &log))
         unlink(f->path_log);
 }
 

@@ -11,18 +11,24 @@
 #include <stddef.h>
 #include <sys/stat.h>
 
+/* A file as we have left it. */
+struct statefile_mark {
+    dev_t dev;
+    ino_t ino; // 0: not known
+    off_t length;
+    struct timespec written;
+};
+
 struct statefile {
     char *path;     // owned, as the next four; its directory's links are resolved
     char *path_log; // PATH-wal
     char *path_new;
     char *path_saved;
     char *dir;
-    int dir_fd;     // its directory; locked until statefile_settled()
-    int fd;         // of PATH, locked; -1: there is none
-    int unwritable; // why PATH can only be read: a negative errno; else 0
-    off_t length;   // of PATH, which never gets shorter; see statefile_note()
-    dev_t log_dev;  // ... and which file its log is; log_ino 0: not known
-    ino_t log_ino;
+    int dir_fd;                           // its directory; locked until statefile_settled()
+    int fd;                               // of PATH, locked; -1: there is none
+    int unwritable;                       // why PATH can only be read: a negative errno; else 0
+    struct statefile_mark mark, mark_log; // of PATH and its log
     char aside[512]; // the name that a file was given which statefile_open() or statefile_replace() put aside
 };
 
@@ -41,14 +47,15 @@ int statefile_lock(struct statefile *f, char *why, size_t size);
 /* Opening is over: others may open files in this directory again. */
 void statefile_settled(struct statefile *f);
 
-/* PATH is open for writing, and has a log: remember what they are. */
+/* We have opened PATH for writing, or have written to it and to its log, or to the log alone: remember them so. */
 void statefile_note(struct statefile *f);
+void statefile_note_log(struct statefile *f);
 
 /*
- * Are they still the files that were opened, and is the log at least as long? -ESTALE, with a phrase in `what`; or why
- * it cannot be told.
+ * Are they still the files that we have opened, as we have left them? -ESTALE, with a phrase in `what`; or why it
+ * cannot be told.
  */
-int statefile_check(struct statefile *f, off_t log_length, char *what, size_t size);
+int statefile_check(const struct statefile *f, char *what, size_t size);
 
 /* Another PATH is going to be made: remove what is left of a PATH.new. As statefile_open(), but nothing is locked. */
 int statefile_begin_new(struct statefile *f, char *why, size_t size);

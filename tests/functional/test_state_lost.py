@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,13 @@ def overwrite(file):
         f.write(b"\xa5" * (size - 4096))
 
 
+def overwrite_in_place(file):
+    """With as many bytes, as dd does."""
+    size = file.stat().st_size
+    with open(file, "r+b") as f:
+        f.write(b"\xa5" * size)
+
+
 def replace_by_another(file):
     """An older copy, say, that somebody moves into its place."""
     other = file.with_name("other")
@@ -46,6 +54,8 @@ LOSSES = {
     "removed": os.unlink,
     "cut short": lambda file: os.truncate(file, 0),
     "replaced": replace_by_another,
+    "overwritten": overwrite_in_place,
+    "log overwritten": lambda file: overwrite_in_place(file.with_name("state.db-wal")),
     "log removed": lambda file: file.with_name("state.db-wal").unlink(),
     "log cut short": lambda file: os.truncate(file.with_name("state.db-wal"), 0),
     "moved away": lambda file: file.rename(file.with_name("elsewhere")),
@@ -111,7 +121,11 @@ def test_a_file_that_is_overwritten(kept):
     d.wait_exit()
     before = kept.rows()
     d = kept.start()
-    overwrite(kept.file)
+    with d.stalled(0):  # so that it does not see the time before that is put back
+        wait_until(lambda: all(") T " in stat.read_text() for stat in Path(f"/proc/{d.pid}/task").glob("*/stat")))
+        written = kept.file.stat().st_mtime_ns
+        overwrite(kept.file)
+        os.utime(kept.file, ns=(written, written))  # as if the disk had done it
     damaged = kept.file.read_bytes()
     wait_until(lambda: provoke(d, "j*77") or d.lines("^state error"))
     line = d.wait_for("^state error=\"damaged: it was found when it was written\" aside=")
@@ -122,6 +136,24 @@ def test_a_file_that_is_overwritten(kept):
         assert file.read() == damaged, "it is never written to"
     assert kept.rows() == {**before, "after": "running"}
     assert kept.schema() == (2, True)
+
+
+def test_a_backup_that_is_copied_over_it(kept):
+    """What was acknowledged since the backup stays; a mixture of the two would look whole, and bring back what has gone."""
+    d = begin(kept)
+    d.signal(15)
+    d.wait_exit()
+    backup = kept.file.read_bytes()
+    d = kept.start()
+    d.call("Remove", {"match": ["j2?"]})
+    before = picture(d)
+    kept.file.write_bytes(backup)
+    wait_until(lambda: provoke(d) or d.lines("^state recovered-after="))
+    (line,) = d.lines("^state error=\"damaged: ")
+    assert "by another program" in line.text and line.fields["saved"] == str(len(before))
+    d.kill()
+    d = kept.start()
+    assert picture(d) == before
 
 
 def test_the_order_of_ends_survives_it(kept):
