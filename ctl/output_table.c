@@ -66,7 +66,7 @@ static bool job_length(struct skim_value job, int64_t *out)
     if (has_word(job, "kind", "loop") && is_true(job, "immediate") && count > 0)
         count--; // its first tick comes at its start
     int64_t ticking = rate_due(rate, (uint64_t)count), delay = number_or_zero(job, "delayNsec");
-    if (ticking > SPAN_MAX - delay)
+    if (delay < 0 || ticking > SPAN_MAX - delay)
         return false;
     *out = delay + ticking;
     return true;
@@ -466,14 +466,15 @@ static void put_changes(const char *word, struct skim_value names, int64_t count
 {
     struct skim s = skim_array(names);
     struct skim_value name;
+    int64_t told = 0;
 
-    for (; skim_next(&s, &name); count--) {
+    for (; skim_next(&s, &name); told++) {
         printf("%-10s", word);
         say_value(stdout, name, "-");
         putchar('\n');
     }
-    if (count > 0)
-        printf("%-10sand %" PRId64 " more\n", word, count);
+    if (count > told)
+        printf("%-10sand %" PRId64 " more\n", word, count - told);
 }
 
 static void put_reloaded(struct output *out, struct skim_value result)

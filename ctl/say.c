@@ -79,7 +79,7 @@ static void format_three_digits(int64_t ns, int64_t unit, const char *name, char
 static void format_two_units(int64_t ns, int64_t large, const char *large_name, int64_t small, const char *small_name,
                              char *buf, size_t size)
 {
-    int64_t smalls = (ns + small / 2) / small;
+    int64_t smalls = ns / small + (ns % small >= small / 2);
     int64_t per_large = large / small;
 
     if (smalls % per_large == 0)

@@ -326,6 +326,7 @@ static void spans_are_rounded_for_reading(void **state)
         {86370 * NSEC_PER_SEC, "1d"},
         {360000 * NSEC_PER_SEC, "4d 4h"},
         {SPAN_MAX, "53376d"},
+        {INT64_MAX, "106752d"}, // from a daemon that is none
     };
 
     (void)state;
