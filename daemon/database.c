@@ -194,6 +194,16 @@ static int load_shifts(struct database *db)
     return 0;
 }
 
+/* A time of another boot. However wrong the clocks were, it stays one that can be written. */
+static int64_t shifted(int64_t time, int64_t shift)
+{
+    int64_t sum;
+
+    if (__builtin_add_overflow(time, shift, &sum))
+        sum = shift < 0 ? -DATABASE_TIME_MAX : DATABASE_TIME_MAX;
+    return MIN(MAX(sum, -DATABASE_TIME_MAX), DATABASE_TIME_MAX);
+}
+
 /* The first time of all, or the first since a reboot: how the clocks go together, and how long nobody was there. */
 static int begin_boot(struct database *db, const struct clock *last, struct database_found *found)
 {
@@ -209,7 +219,7 @@ static int begin_boot(struct database *db, const struct clock *last, struct data
         return -EOVERFLOW;
     found->clock_back = MAX(-elapsed, 0);
     found->away = MAX(elapsed, 0);
-    db->boot_shift = now->loop - found->away - then->loop;
+    db->boot_shift = shifted(shifted(now->loop, -found->away), -then->loop);
     return 0;
 }
 
@@ -220,15 +230,13 @@ static int load_clock(struct database *db, struct database_found *found)
     int r = session_read_clock(&db->session, &last);
     if (r < 0 && r != -ENOENT)
         return r;
-    if (last.boot < 0 || last.boot > DATABASE_BOOTS_MAX)
-        return -EBADMSG;
     found->progress = last.progress;
     if (last.boot == 0 || strcmp(last.name, db->config.boot) != 0) {
         r = begin_boot(db, &last, found);
         if (r < 0)
             return r;
-        found->progress.now.loop += db->boot_shift;
-        found->progress.stamp += db->boot_shift;
+        found->progress.now.loop = shifted(found->progress.now.loop, db->boot_shift);
+        found->progress.stamp = shifted(found->progress.stamp, db->boot_shift);
     } else {
         db->boot = last.boot;
         found->away = MAX(db->config.now.loop - last.progress.now.loop, 0);
@@ -427,11 +435,11 @@ static void shift_row(const struct database *db, struct row *row, int64_t boot)
     int64_t shift = boot > 0 && boot < db->boot ? db->shifts[boot] : 0;
 
     // Nothing lies in the future: with a clock that could not be read, a job begins now.
-    if (row->added + shift > db->config.now.loop)
+    if (shifted(row->added, shift) > db->config.now.loop)
         shift = db->config.now.loop - row->added;
-    row->added += shift;
-    row->t0 += shift;
-    row->since += shift;
+    row->added = shifted(row->added, shift);
+    row->t0 = shifted(row->t0, shift);
+    row->since = shifted(row->since, shift);
 }
 
 int database_next(struct database *db, struct row *out)

@@ -420,10 +420,12 @@ static int take_up(struct durable *d, const struct row *row, const char **why)
         return r;
     spec.name = (char *)row->name;
     const struct jobs_kept kept = {&spec, &life, row->id, row->owner, configured ? SOURCE_CONFIG : SOURCE_CONTROL};
-    r = jobs_take_up(d->jobs, &kept, d->done, loop_now(d->loop), &job);
+    *why = "it waits for another one, and for none";
+    r = life.waits && spec.after == NULL ? -EINVAL : jobs_take_up(d->jobs, &kept, d->done, loop_now(d->loop), &job);
     spec.name = NULL;
     spec_clear(&spec);
-    *why = r == -EEXIST ? "another has its name or its id" : "out of memory";
+    if (r != -EINVAL)
+        *why = r == -EEXIST ? "another has its name or its id" : "out of memory";
     if (r < 0)
         return r;
     d->restored += !job_ended(job);

@@ -340,6 +340,23 @@ int session_end(struct session *session, int r)
 
 /* Rows. */
 
+static bool is_time(int64_t time)
+{
+    return time >= -DATABASE_TIME_MAX && time <= DATABASE_TIME_MAX;
+}
+
+static bool is_boot(int64_t boot)
+{
+    return boot > 0 && boot <= DATABASE_BOOTS_MAX;
+}
+
+/* Could we have written this? With other numbers the sums further on would overflow. */
+static bool is_possible(const struct row *row, int64_t boot)
+{
+    return row->id > 0 && row->id <= DATABASE_ID_MAX && is_boot(boot) && is_time(row->added) && is_time(row->t0) &&
+           is_time(row->since);
+}
+
 /* Take the row that a statement is at. False: it is not one that we wrote. */
 static bool read_row(const struct session *session, sqlite3_stmt *statement, struct row *out, int64_t *boot)
 {
@@ -372,7 +389,7 @@ static bool read_row(const struct session *session, sqlite3_stmt *statement, str
                         .spec = texts[3],
                         .reason = texts[4]};
     *boot = numbers[2];
-    return true;
+    return is_possible(out, *boot);
 }
 
 /* As session_next(), of any walk. */
@@ -449,6 +466,14 @@ int session_put_clock(struct session *session, const struct clock *clock)
     return step(session, PUT_CLOCK);
 }
 
+static bool is_possible_clock(const struct clock *clock)
+{
+    const struct progress *p = &clock->progress;
+
+    return is_boot(clock->boot) && is_time(p->now.loop) && p->now.real >= 0 && is_time(p->stamp) &&
+           p->next_id <= DATABASE_ID_MAX + 1;
+}
+
 int session_read_clock(struct session *session, struct clock *out)
 {
     sqlite3_stmt *statement = NULL;
@@ -469,7 +494,8 @@ int session_read_clock(struct session *session, struct clock *out)
         out->progress.now.real = sqlite3_column_int64(statement, 3);
         out->progress.stamp = sqlite3_column_int64(statement, 4);
         out->progress.next_id = (uint64_t)sqlite3_column_int64(statement, 5);
-        if (clock_sum(out) == (uint64_t)sqlite3_column_int64(statement, 6) && sqlite3_step(statement) == SQLITE_DONE)
+        if (clock_sum(out) == (uint64_t)sqlite3_column_int64(statement, 6) && is_possible_clock(out) &&
+            sqlite3_step(statement) == SQLITE_DONE)
             r = 0;
     }
     sqlite3_finalize(statement);
@@ -500,8 +526,7 @@ int session_read_boots(struct session *session, int (*tell)(void *ctx, int64_t b
         return error_of(session->sql);
     while ((r == 0 || r == -EBADMSG) && (got = sqlite3_step(statement)) == SQLITE_ROW) {
         int64_t boot = sqlite3_column_int64(statement, 0), shift = sqlite3_column_int64(statement, 1);
-        if (boot <= 0 || boot > DATABASE_BOOTS_MAX ||
-            boot_sum(boot, shift) != (uint64_t)sqlite3_column_int64(statement, 2)) {
+        if (!is_boot(boot) || boot_sum(boot, shift) != (uint64_t)sqlite3_column_int64(statement, 2)) {
             r = -EBADMSG;
             continue;
         }

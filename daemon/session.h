@@ -19,6 +19,10 @@
 /* Reboots that rows may lie behind. */
 #define DATABASE_BOOTS_MAX 100000
 
+/* No time of the loop's clock is further from its zero than this, in nanoseconds, and no id is higher than that. */
+#define DATABASE_TIME_MAX (INT64_MAX / 4 * 3)
+#define DATABASE_ID_MAX   (INT64_MAX / 2)
+
 /* The loop's clock and the time of day, read together, both in nanoseconds. */
 struct moment {
     int64_t loop;

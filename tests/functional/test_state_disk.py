@@ -432,6 +432,18 @@ def test_a_file_of_a_newer_daemon_is_refused(kept):
     assert "was written by a newer twistyd (schema 99, this one knows 2)" in d.transcript()
     assert kept.file.read_bytes() == data
 
+@pytest.mark.parametrize("state", ["waiting", "waiting-paused"])
+def test_who_waits_for_nobody_is_left_out(kept, state):
+    """It cannot have been written, but has the right checksum."""
+    d = kept.start()
+    d.add(HOUR | {"name": "good"}, HOUR | {"name": "bad"})
+    d.signal(15)
+    d.wait_exit()
+    kept.forge("bad", state=state)
+    d = kept.start()
+    d.wait_for('^state job=bad id=2 error="it waits for another one, and for none"')
+    assert d.list().keys() == {"good"}
+
 def test_files_of_others_are_refused(kept):
     victim = kept.directory / "victim"
     victim.write_text("precious")

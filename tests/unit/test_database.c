@@ -387,6 +387,87 @@ static void damaged_first_schema_is_saved(void **state)
     assert_end(f);
 }
 
+/* With checksums that are right: whoever knows how they are made can give us any number. */
+static void impossible_numbers_are_damage(void **state)
+{
+    static const struct row impossible[] = {
+        {.id = 0},
+        {.id = UINT64_MAX},
+        {.id = INT64_MAX},
+        {.id = 2, .added = INT64_MAX},
+        {.id = 3, .t0 = INT64_MIN},
+        {.id = 4, .since = INT64_MIN},
+    };
+    struct fixture *f = *state;
+
+    assert_int_equal(reopen(f), 0);
+    put(f, 1, 0);
+    for (size_t i = 0; i < sizeof impossible / sizeof impossible[0]; i++) {
+        struct row row = row_of(impossible[i].id, 0);
+        row.added = impossible[i].added;
+        row.t0 = impossible[i].t0;
+        row.since = impossible[i].since;
+        assert_int_equal(changes_put(&f->changes, &row), 0);
+    }
+    assert_int_equal(write_now(f), 0);
+    assert_int_equal(reopen(f), 0);
+    assert_string_equal(f->found.damage, "6 of its jobs are not as they were written");
+    assert_int_equal(f->found.lost, 6);
+    assert_next(f, 1, 0);
+    assert_end(f);
+    assert_int_equal(reopen(f), 0);
+    assert_string_equal(f->found.damage, "");
+}
+
+/* It is written anew: else every start would put another copy aside. */
+static void an_impossible_clock_is_damage_once(void **state)
+{
+    static const struct progress impossible[] = {
+        {.now = {INT64_MIN, 1}}, {.now = {1, -1}},        {.now = {1, INT64_MIN}},
+        {.stamp = INT64_MAX},    {.next_id = UINT64_MAX}, {.next_id = INT64_MAX},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof impossible / sizeof impossible[0]; i++) {
+        assert_int_equal(reopen(f), 0);
+        put(f, 1, 0);
+        assert_int_equal(write_at(f, impossible[i]), 0);
+        assert_int_equal(reopen(f), 0);
+        assert_string_equal(f->found.damage, "its clock is not as it was written");
+        assert_next(f, 1, 0);
+        assert_end(f);
+        assert_int_equal(reopen(f), 0);
+        assert_string_equal(f->found.damage, "");
+    }
+}
+
+/* As far as a clock can be set wrong, and back. */
+static void no_clock_is_too_wrong(void **state)
+{
+    struct fixture *f = *state;
+    struct row row = row_of(1, 0);
+
+    row.added = DATABASE_TIME_MAX - 1;
+    row.t0 = row.since = -DATABASE_TIME_MAX;
+    f->config.now = (struct moment){DATABASE_TIME_MAX, 0};
+    assert_int_equal(reopen(f), 0);
+    assert_int_equal(changes_put(&f->changes, &row), 0);
+    assert_int_equal(write_at(f, (struct progress){.now = f->config.now, .stamp = -DATABASE_TIME_MAX, .next_id = 2}),
+                     0);
+    for (int boot = 1; boot < 4; boot++) {
+        char name[] = {(char)('0' + boot), '\0'};
+        f->config.boot = name;
+        f->config.now = (struct moment){boot, boot % 2 == 1 ? INT64_MAX : 0};
+        assert_int_equal(reopen(f), 0);
+        assert_string_equal(f->found.damage, "");
+        assert_int_equal(database_next(f->db, &row), 1);
+        assert_in_range(row.added + DATABASE_TIME_MAX, 0, DATABASE_TIME_MAX + boot);
+        assert_true(row.t0 >= -DATABASE_TIME_MAX);
+        assert_end(f);
+        assert_int_equal(write_at(f, f->found.progress), 0);
+    }
+}
+
 static void foreign_files_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -1146,6 +1227,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_renewal_is_done_wholly_or_not, setup, teardown),
         cmocka_unit_test_setup_teardown(an_unfinished_renewal_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_is_made_late_knows_its_boot, setup, teardown),
+        cmocka_unit_test_setup_teardown(impossible_numbers_are_damage, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_impossible_clock_is_damage_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_clock_is_too_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_files_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(one_daemon_at_a_time, setup, teardown),
         cmocka_unit_test_setup_teardown(file_is_the_users_own, setup, teardown),
