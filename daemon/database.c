@@ -241,6 +241,7 @@ static int load_clock(struct database *db, struct database_found *found)
         db->boot = last.boot;
         found->away = MAX(db->config.now.loop - last.progress.now.loop, 0);
     }
+    found->progress.stamp = MIN(found->progress.stamp, db->config.now.loop); // what is to come has not been done
     return load_shifts(db);
 }
 

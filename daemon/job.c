@@ -262,7 +262,7 @@ static void catch_up(struct job *job, int64_t done)
 
 int job_take_up(struct job *job, const struct job_life *life, int64_t done)
 {
-    if (life->reason != NULL) {
+    if (life->reason != NULL && life->state == JOB_FAILED) {
         char *reason = strdup(life->reason);
         if (reason == NULL || job_extra(job) == NULL) {
             free(reason);

@@ -441,6 +441,21 @@ static void an_impossible_clock_is_damage_once(void **state)
     }
 }
 
+/* Else all that becomes due until then would count as done, and jobs would end without a word. */
+static void nothing_is_done_that_is_to_come(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(reopen(f), 0);
+    assert_int_equal(write_at(f, (struct progress){.now = f->config.now, .stamp = 200 * SECOND, .next_id = 2}), 0);
+    for (int boot = 0; boot < 2; boot++) {
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(f->found.progress.stamp, f->config.now.loop);
+        f->config.boot = "boot-b";
+        f->config.now.loop = 5 * SECOND;
+    }
+}
+
 /* As far as a clock can be set wrong, and back. */
 static void no_clock_is_too_wrong(void **state)
 {
@@ -1229,6 +1244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_file_that_is_made_late_knows_its_boot, setup, teardown),
         cmocka_unit_test_setup_teardown(impossible_numbers_are_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(an_impossible_clock_is_damage_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_done_that_is_to_come, setup, teardown),
         cmocka_unit_test_setup_teardown(no_clock_is_too_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_files_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(one_daemon_at_a_time, setup, teardown),

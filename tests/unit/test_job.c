@@ -692,6 +692,26 @@ static void a_life_is_taken_up(void **state)
     }
 }
 
+/* Only a job that has failed has one. */
+static void a_reason_is_taken_up_with_a_failure(void **state)
+{
+    static const enum job_state states[] = {JOB_RUNNING, JOB_PAUSED, JOB_FINISHED, JOB_STOPPED, JOB_FAILED};
+    const struct job_spec spec = {.name = (char *)"x", .rate = {NSEC_PER_SEC, 1}, .count = 5, .kind = JOB_LOOP};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+        const struct job_life life = {.state = states[i], .reason = "old"};
+        struct job_events events;
+        struct job job = {0};
+        assert_int_equal(job_init(&job, pool, &spec), 0);
+        assert_int_equal(job_take_up(&job, &life, 0), 0);
+        assert_int_equal(job_reason(&job) != NULL, states[i] == JOB_FAILED);
+        if (job_fail(&job, 1, "new", &events) == 0)
+            assert_string_equal(job_reason(&job), "new");
+        job_clear(&job);
+    }
+}
+
 static void what_was_asked_is_given_back(void **state)
 {
     static const char *const lengths[] = {"t", "exactly-19-bytes-00", "exactly-20-bytes-000",
@@ -775,6 +795,7 @@ int main(void)
         cmocka_unit_test(states_are_what_people_see),
         cmocka_unit_test(what_is_left_is_told),
         cmocka_unit_test(a_life_is_taken_up),
+        cmocka_unit_test(a_reason_is_taken_up_with_a_failure),
         cmocka_unit_test(an_ended_job_is_left_alone),
         cmocka_unit_test(a_failure_keeps_its_reason),
         cmocka_unit_test(a_long_life_does_not_drift),
