@@ -394,8 +394,9 @@ int database_open(const struct database_config *config, struct database **out, s
         text_explain(why, size, r, "%s: is damaged: %s", db->file.path, found->damage);
     statefile_settled(&db->file);
     snprintf(found->set_aside, sizeof found->set_aside, "%s", db->file.aside);
-    if (left_over && found->damage[0] == '\0')
-        snprintf(found->damage, sizeof found->damage, "an earlier start found it damaged");
+    if (found->set_aside[0] != '\0' && found->damage[0] == '\0')
+        snprintf(found->damage, sizeof found->damage,
+                 left_over ? "an earlier start found it damaged" : "there was nothing but its log");
     if (db->file.unwritable != 0)
         found->unwritable = db->file.unwritable;
     if (r < 0) {

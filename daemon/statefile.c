@@ -21,7 +21,10 @@ static char *path_with(const char *path, const char *suffix)
     return asprintf(&text, "%s%s", path, suffix) < 0 ? NULL : text;
 }
 
-/* The directory must be one where nobody else can put another file in this place. */
+/*
+ * The directory must be one where nobody else can put a file. Where it is sticky they cannot replace ours, but can make
+ * the log of one that has none, and what is in that would be believed.
+ */
 static int open_directory(struct statefile *f, char *why, size_t size)
 {
     const char *dir = f->dir;
@@ -35,7 +38,7 @@ static int open_directory(struct statefile *f, char *why, size_t size)
                             strerror(errno));
     if (st.st_uid != 0 && st.st_uid != geteuid())
         return text_explain(why, size, -EPERM, "%s: belongs to another user; set another state", dir);
-    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (st.st_mode & S_ISVTX) == 0)
+    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         return text_explain(why, size, -EPERM,
                             "%s: others may write to this directory; chmod go-w it, or set another state", dir);
     while (flock(f->dir_fd, LOCK_EX) < 0)

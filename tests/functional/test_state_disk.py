@@ -452,6 +452,30 @@ def test_files_of_others_are_refused(kept):
     assert d.wait_exit() == 1
     assert "is a link" in d.transcript() and victim.read_text() == "precious"
 
+@pytest.mark.parametrize("mode, taken", [(0o777, False), (0o770, False), (0o1777, False), (0o755, True), (0o700, True)],
+                         ids=oct)
+def test_directories_that_others_may_write_to_are_refused(kept, mode, taken):
+    """In a sticky one somebody could still make the log, with any jobs, of a file that has none."""
+    place = kept.directory / "place"
+    place.mkdir()
+    place.chmod(mode)
+    kept.config = f"[daemon]\nstate = {place}/state.db\n"
+    d = kept.start(ready=taken)
+    if not taken:
+        assert d.wait_exit() == 1
+        assert "others may write to this directory; chmod go-w it, or set another state" in d.transcript()
+        assert not list(place.iterdir())
+
+
+def test_a_log_without_its_file_is_set_aside(kept):
+    log = kept.file.with_name("state.db-wal")
+    log.write_bytes(b"x" * 4096)
+    d = kept.start()
+    d.wait_for('^state error="damaged: there was nothing but its log" aside=".*/state.db.corrupt-')
+    (aside,) = kept.directory.glob("state.db.corrupt-*-wal")
+    assert aside.read_bytes() == b"x" * 4096
+
+
 def test_missing_directory(kept):
     kept.config = f"[daemon]\nstate = {kept.directory}/nowhere/state.db\n"
     d = kept.start(ready=False)
