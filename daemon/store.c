@@ -54,8 +54,8 @@ struct store {
     struct database *database;
     struct changes flight; // being written, or to be tried again
     struct changes taken;  // comes into that next: a large set is not merged with the lock held
-    int64_t renewed_at;    // ms of CLOCK_MONOTONIC; when the file was renewed last
-    int renewal_ms;        // from then until it may be again
+    int64_t renewed_at;    // ms of CLOCK_MONOTONIC; when the file was renewed last; 0: it was not
+    int64_t renewal_ms;    // from then until it may be again
     bool lost;             // it is to be, and that has not been begun
 
     // Both, with the lock.
@@ -215,6 +215,16 @@ static bool begin_renewal(struct store *s)
     return r == 0;
 }
 
+/* When it may be renewed next. */
+static void note_renewal(struct store *s)
+{
+    const int64_t now = now_ms();
+    const bool first = s->renewed_at == 0 || now - s->renewed_at > RENEWAL_LAST_MS;
+
+    s->renewal_ms = first ? RENEWAL_FIRST_MS : MIN(2 * s->renewal_ms, RENEWAL_LAST_MS);
+    s->renewed_at = now;
+}
+
 /* All is in the new file: it can take its place. */
 static bool end_renewal(struct store *s)
 {
@@ -230,7 +240,7 @@ static bool end_renewal(struct store *s)
         s->renewed = true;
         s->old = old;
         s->written = s->reached;
-        s->renewed_at = now_ms();
+        note_renewal(s);
     }
     tell_loop(s, r, s->submitted, why);
     return r == 0;
@@ -251,16 +261,14 @@ static bool work(struct store *s)
     return !has_work(s) || end_renewal(s);
 }
 
-/* How long to wait after a failure; `last` is how long it was the last time, or 0. */
-static int choose_retry(struct store *s, int last)
+/* How long to wait after a failure, in ms; `last` is how long it was the last time, or 0. */
+static int choose_retry(const struct store *s, int last)
 {
-    int64_t since = now_ms() - s->renewed_at;
+    int64_t ms = last == 0 ? RETRY_FIRST_MS : MIN(2 * last, RETRY_LAST_MS);
 
-    if (last > 0 || !s->lost || s->renewed_at == 0)
-        return last == 0 ? RETRY_FIRST_MS : MIN(2 * last, RETRY_LAST_MS);
-    s->renewal_ms =
-        since > RENEWAL_LAST_MS || s->renewal_ms == 0 ? RENEWAL_FIRST_MS : MIN(2 * s->renewal_ms, RENEWAL_LAST_MS);
-    return (int)MAX(s->renewal_ms - since, RETRY_FIRST_MS);
+    if (s->lost && s->renewed_at != 0)
+        ms = MAX(ms, s->renewed_at + s->renewal_ms - now_ms());
+    return (int)ms;
 }
 
 static void write_until_closed(struct store *s)

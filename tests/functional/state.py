@@ -3,6 +3,9 @@
 import contextlib
 import sqlite3
 import struct
+import subprocess
+
+import pytest
 
 from harness import ROOT
 
@@ -98,3 +101,23 @@ def schedule(job):
     keys = ("id", "name", "kind", "count", "rate", "interval", "delay", "missedPolicy", "immediate", "background",
             "report", "message", "source", "owner")
     return {key: job[key] for key in keys}
+
+
+@contextlib.contextmanager
+def mounted(directory, *options):
+    place = directory / "mnt"
+    place.mkdir(exist_ok=True)
+    mount = subprocess.run(["mount", *options, place], capture_output=True, text=True, check=False)
+    if mount.returncode != 0:
+        pytest.skip(f"cannot mount here: {mount.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def fill(place):
+    """Leave no room."""
+    with contextlib.suppress(OSError), open(place / "ballast", "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness import wait_until
-from state import HOUR, Kept
+from state import HOUR, Kept, fill, mounted
 from varlink import Closed, VarlinkError
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
@@ -24,24 +24,6 @@ def refused(d, method, parameters):
         d.call(method, parameters)
     assert error.value.name == "NotDurable", error.value
     return error.value.parameters
-
-@contextlib.contextmanager
-def mounted(directory, *options):
-    place = directory / "mnt"
-    place.mkdir(exist_ok=True)
-    mount = subprocess.run(["mount", *options, place], capture_output=True, text=True, check=False)
-    if mount.returncode != 0:
-        pytest.skip(f"cannot mount here: {mount.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
-
-def fill(place):
-    """Leave no room."""
-    with contextlib.suppress(OSError), open(place / "ballast", "wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
 
 def assert_degraded(d, reason):
     """All of it: what is refused and what is not, and who says so."""

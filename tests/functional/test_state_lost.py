@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import wait_until
-from state import HOUR, Kept
+from state import HOUR, Kept, fill, mounted
 from varlink import VarlinkError
 
 
@@ -236,6 +236,28 @@ def test_many_jobs_are_written_anew_beside_the_loop(kept):
     if n >= 3:
         before["j6"]["state"] = before["j7"]["state"] = "stopped"
     assert after == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
+def test_a_disk_that_keeps_no_file_is_not_filled(kept, directory):
+    """From one renewal to the next it takes longer, also when something else has failed before."""
+    with mounted(directory, "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs") as place:
+        kept.file = place / "state.db"
+        kept.config = f"[daemon]\nstate = {kept.file}\n"
+        d = kept.start()
+        d.add(HOUR)
+        renewed = []
+        for n in range(1, 4):
+            fill(place)
+            with pytest.raises(VarlinkError):
+                for _ in range(2000):
+                    d.add({**HOUR, "message": "m" * 250})
+            os.truncate(kept.file, 0)
+            (place / "ballast").unlink()
+            renewed.append(d.wait_for('^state error="damaged: it was cut short"', count=n).at)
+            d.wait_for("^state recovered-after=", count=n)
+        assert renewed[1] - renewed[0] > 0.95 and renewed[2] - renewed[1] > 1.95
+        d.kill()
 
 
 def test_a_renewal_that_fails_begins_again(kept):
