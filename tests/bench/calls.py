@@ -196,7 +196,7 @@ BENCHES = (
             Figure("p99_us", "lateness p99 us"),
             Figure("daemon_kb", "KiB more in the daemon"),
         ),
-        turns=2,
+        turns=1,
         promises=(
             Promise("list", "s", goal=5),
             Promise("list --json", "s", goal=5),

@@ -125,7 +125,7 @@ BENCHES = (
             Case("64 callers, pipelined", {"connections": 64, "depth": 64, "n": 100_000}),
             Case(f"64 callers, a sync takes {SYNC_US / 1000:g} ms",
                  {"connections": 64, "depth": 1, "n": 20_000, "sync_us": SYNC_US}),
-            Case("a million, 1,000 a call", {"connections": 1, "depth": 4, "n": 1000, "batch": 1000}, turns=2),
+            Case("a million, 1,000 a call", {"connections": 1, "depth": 4, "n": 1000, "batch": 1000}, turns=1),
         ),
         figures=(
             Figure("jobs_per_second", "jobs a second", more=True),
@@ -146,7 +146,7 @@ BENCHES = (
         sides=(Side("twistyd", run_restart),),
         cases=(Case("ready", {}),),
         figures=(Figure("s", "s until it answers"), Figure("kb", "KiB at most")),
-        turns=2,
+        turns=1,
         promises=(Promise("ready", "s", goal=5),),
     ),
     Bench(
