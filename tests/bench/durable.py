@@ -160,7 +160,7 @@ BENCHES = (
             Figure("beside_us", "of the other"),
             Figure("ratio", "so many times that"),
         ),
-        turns=3,
+        turns=2,
         promises=(Promise("ticks", "ratio", goal=1.1),),
     ),
 )
