@@ -76,13 +76,8 @@ def with_figures(result):
                      "p99_us": round(result["p99"] / 1000, 1)}
 
 
-def patient(load):
-    """For those who need long to set a million timers."""
-    return load | {"hold": 2 * load["hold"]}
-
-
 def run_twistyd(load):
-    load = patient(load)
+    load = load | {"hold": 2 * load["hold"]}  # a million timers take longer to read than to set
     with twistyd(load) as daemon:
         return with_figures(run_load(daemon, load))
 
@@ -90,11 +85,10 @@ def run_twistyd(load):
 # The peers
 
 
-def peer(name, command, absent, most=math.inf, prepare=lambda load: load):
+def peer(name, command, absent, most=math.inf):
     """`most`: the timers that it can make in time."""
 
     def run(load):
-        load = prepare(load)
         arguments = [load["timers"], ",".join(map(str, load["intervals"])), load["hold"], load["span"]]
         return with_figures(json.loads(run_command([*command, *map(str, arguments)]).stdout))
 

@@ -19,11 +19,13 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a
 def kept(daemon, directory):
     return Kept(daemon, directory)
 
+
 def refused(d, method, parameters):
     with pytest.raises(VarlinkError) as error:
         d.call(method, parameters)
     assert error.value.name == "NotDurable", error.value
     return error.value.parameters
+
 
 def assert_degraded(d, reason):
     """All of it: what is refused and what is not, and who says so."""
@@ -38,6 +40,7 @@ def assert_degraded(d, reason):
     failure = d.ctl("add", "loop", "--interval", "1h", check=False)
     assert failure.returncode == 1 and reason in failure.stderr
 
+
 def assert_recovered(d, kept):
     d.wait_for("^state recovered-after=")
     assert d.status()["degraded"] is None
@@ -46,6 +49,7 @@ def assert_recovered(d, kept):
     d = kept.start()
     assert "after" in d.list()
     return d
+
 
 @NEEDS_ROOT
 def test_a_full_disk(kept, directory):
@@ -73,6 +77,7 @@ def test_a_full_disk(kept, directory):
         assert (jobs["a"]["state"], jobs["b"]["state"]) == ("paused", "stopped"), "kept when there was room again"
         assert not {"no", f"more-{i}"} & jobs.keys()
         d.kill()
+
 
 @NEEDS_ROOT
 def test_a_full_disk_takes_no_configured_job(kept, directory):
@@ -158,6 +163,7 @@ def test_no_inodes(kept, directory):
         d = assert_recovered(d, kept)
         d.kill()
 
+
 @NEEDS_ROOT
 def test_no_inode_for_a_log(kept, directory):
     """The file is there, and can be read; to write it takes another one beside it."""
@@ -197,6 +203,7 @@ def test_a_disk_that_is_read_only(kept, directory):
         assert "a" in d.list()
         d.kill()
 
+
 def faulty(kept, fault):
     """The daemon under strace, which makes system calls fail or wait."""
     return kept.start(wrapper=["strace", "-f", "-q", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e",
@@ -221,6 +228,7 @@ def test_a_sync_that_fails(kept):
     assert {"a", "after"} <= d.list().keys()
     assert f"more-{i}" not in d.list(), "it was refused"
 
+
 def test_a_sync_that_takes_long(kept):
     """Two seconds each: ticks do not wait, other clients do not, and replies come when what they tell of is kept."""
     d = kept.start()
@@ -242,6 +250,7 @@ def test_a_sync_that_takes_long(kept):
         assert "jobs" in client.receive()[0]
         assert time.monotonic() > began + 1.5, "the reply did not wait for the disk"
         assert "jobs" in client.receive()[0], "the next reply comes after it"
+
 
 def test_the_reply_to_a_reload_waits_for_the_disk(kept):
     """If it changed jobs that are kept; each sync takes a second."""
@@ -303,6 +312,7 @@ def test_who_waits_for_the_disk_when_the_daemon_ends(kept, fault):
                 client.receive()
     d.wait_for("^exit why=SIGTERM")
     assert d.wait_exit() == 0
+
 
 def test_many_that_cannot_be_kept_are_undone_beside_the_loop(kept):
     """Twenty thousand new jobs, when the disk fails after it has hung: whoever is told so finds none of its own."""
@@ -402,6 +412,7 @@ def test_a_damaged_file_is_set_aside(kept, damage):
     assert d.list().keys() == {*jobs, "after"}
     assert not d.lines("^state "), "it is told once"
 
+
 def test_a_file_of_a_newer_daemon_is_refused(kept):
     d = kept.start()
     d.signal(15)
@@ -425,6 +436,7 @@ def test_who_waits_for_nobody_is_left_out(kept, state):
     d = kept.start()
     d.wait_for('^state job=bad id=2 error="it waits for another one, and for none"')
     assert d.list().keys() == {"good"}
+
 
 def test_files_of_others_are_refused(kept):
     victim = kept.directory / "victim"
