@@ -17,7 +17,7 @@ T ?=
 JOBS ?= $(shell nproc)
 
 VERSION := 0.1.0
-PACKAGES := libevent_core libsystemd inih jansson sqlite3
+PACKAGES := libevent_core libsystemd inih sqlite3
 
 WARNINGS := -Wall -Wextra -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wformat=2 -Werror
 HARDENING := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
@@ -36,8 +36,8 @@ CTL_LIBS = $(or $(abspath $(filter /%,$(shell $(CC) -print-file-name=libinih.a))
 
 # Everything but the two main.c is a library that the tests link.
 DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
-SHARED_SRC := $(patsubst %,daemon/%.c,quantity text siphash spec emit chain action conf_mistakes conf_text \
-	settings conf_after config conf_files)
+SHARED_SRC := $(patsubst %,daemon/%.c,quantity text siphash spec emit skim varlink chain action conf_mistakes \
+	conf_text settings conf_after config conf_files)
 CTL_SRC := $(filter-out ctl/main.c,$(wildcard ctl/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 SIM_SRC := $(wildcard tests/unit/sim_*.c)
@@ -82,7 +82,7 @@ $(GEN): daemon/io.twisty.Control.varlink daemon/org.varlink.service.varlink
 $(B)/tests/%: tests/unit/%.c $(LIB) $(CTL_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) -Wno-missing-prototypes -MMD -MP $(LDFLAGS) -o $@ $< \
-		$(LIB) $(CTL_LIB) $(PKG_LIBS) -lcmocka
+		$(LIB) $(CTL_LIB) $(PKG_LIBS) -ljansson -lcmocka
 
 # This one makes each allocation fail in turn.
 $(B)/tests/test_nomem: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=reallocarray,--wrap=strdup

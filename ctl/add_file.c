@@ -123,7 +123,7 @@ static size_t refused_job(const struct batch *batch, struct skim_value p)
 }
 
 /* Why it was refused, in few words. */
-static void explain(const struct skim_reply *reply, char *buf, size_t size)
+static void explain(const struct varlink_reply *reply, char *buf, size_t size)
 {
     struct skim_value p = reply->parameters;
     char field[64], limit[64], reason[256];
@@ -142,7 +142,7 @@ static void explain(const struct skim_reply *reply, char *buf, size_t size)
 }
 
 /* `why` is kept for the one line at the end, which has the numbers. */
-static enum ctl_status refuse(const struct upload *u, const struct batch *batch, const struct skim_reply *reply,
+static enum ctl_status refuse(const struct upload *u, const struct batch *batch, const struct varlink_reply *reply,
                               char *why, size_t size)
 {
     size_t i = refused_job(batch, reply->parameters);
@@ -157,7 +157,7 @@ static enum ctl_status receive(struct upload *u, char *why, size_t size)
 {
     const struct batch *batch = &u->batches[u->answered++ % WINDOW];
     enum ctl_status status = CTL_DONE;
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
     int r = client_receive(u->client, &reply);
     if (r < 0) {

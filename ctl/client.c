@@ -268,13 +268,13 @@ int client_receive_text(struct client *client, const char **text, size_t *len)
     return 0;
 }
 
-int client_receive(struct client *client, struct skim_reply *out)
+int client_receive(struct client *client, struct varlink_reply *out)
 {
     const char *text;
     size_t len;
 
     int r = client_receive_text(client, &text, &len);
-    if (r == 0 && !skim_reply(text, len, out))
+    if (r == 0 && varlink_parse_reply(text, len, out) < 0)
         r = -EBADMSG;
     return r;
 }

@@ -5,7 +5,6 @@
 #define TWISTYCTL_CLIENT_H
 
 #include "daemon/varlink.h"
-#include "skim.h"
 
 #include <sys/un.h>
 
@@ -62,7 +61,7 @@ int client_send(struct client *client, struct emit *call);
  * The next reply; it is valid until the next one is received. 0, -ECONNRESET: the daemon hung up, -ETIMEDOUT, -EBADMSG:
  * not a reply, -EMSGSIZE, -ENOMEM or another errno.
  */
-int client_receive(struct client *client, struct skim_reply *out);
+int client_receive(struct client *client, struct varlink_reply *out);
 
 /* The same as text, which its NUL ends. Never -EBADMSG. */
 int client_receive_text(struct client *client, const char **text, size_t *len);

@@ -3,11 +3,11 @@
 #include "add_file.h"
 #include "client.h"
 #include "daemon/text.h"
+#include "daemon/varlink.h"
 #include "faults.h"
 #include "fields.h"
 #include "output.h"
 #include "say.h"
-#include "skim.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -72,7 +72,7 @@ static enum ctl_status send_call(struct session *session)
 }
 
 /* On CTL_DONE the reply is a result. */
-static enum ctl_status next_reply(struct session *session, struct skim_reply *reply)
+static enum ctl_status next_reply(struct session *session, struct varlink_reply *reply)
 {
     int r = client_receive(session->client, reply);
     if (r < 0)
@@ -81,7 +81,7 @@ static enum ctl_status next_reply(struct session *session, struct skim_reply *re
 }
 
 /* Send a call that has one reply. */
-static enum ctl_status call(struct session *session, struct skim_reply *reply)
+static enum ctl_status call(struct session *session, struct varlink_reply *reply)
 {
     enum ctl_status status = send_call(session);
     return status == CTL_DONE ? next_reply(session, reply) : status;
@@ -90,30 +90,30 @@ static enum ctl_status call(struct session *session, struct skim_reply *reply)
 /* What is this, if it is no slice? */
 static enum ctl_status say_no_slice(const struct session *session, const char *text, size_t len)
 {
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
-    if (skim_reply(text, len, &reply) && reply.error.text != NULL)
+    if (varlink_parse_reply(text, len, &reply) == 0 && reply.error.text != NULL)
         return fault_reply(&reply);
     return say_bad_reply(session);
 }
 
 /* On CTL_DONE a slice of the array with this name. */
-static enum ctl_status next_slice(struct session *session, const char *name, struct skim_slice *slice)
+static enum ctl_status next_slice(struct session *session, const char *name, struct varlink_slice *slice)
 {
     const char *text;
     size_t len;
 
-    *slice = (struct skim_slice){0};
+    *slice = (struct varlink_slice){0};
     int r = client_receive_text(session->client, &text, &len);
     if (r < 0)
         return fault_call(session->path, r);
-    return skim_slice(text, len, name, slice) ? CTL_DONE : say_no_slice(session, text, len);
+    return varlink_parse_slice(text, len, name, slice) == 0 ? CTL_DONE : say_no_slice(session, text, len);
 }
 
 enum ctl_status command_add(struct session *session)
 {
     const struct invocation *inv = session->inv;
-    struct skim_slice slice;
+    struct varlink_slice slice;
 
     if (given(session, OPTION_FILE))
         return add_file(inv, session->client, session->path, &session->out);
@@ -148,7 +148,7 @@ static void emit_states(struct emit *e, unsigned states)
 static enum ctl_status list_slice(struct session *session, const char *name,
                                   void (*print)(struct output *out, struct skim_value values, bool last), bool *more)
 {
-    struct skim_slice slice;
+    struct varlink_slice slice;
     bool reader_gone;
 
     *more = false;
@@ -188,7 +188,7 @@ enum ctl_status command_actions(struct session *session)
 
 enum ctl_status command_show(struct session *session)
 {
-    struct skim_slice slice;
+    struct varlink_slice slice;
     struct skim_value job;
 
     emit_bool(begin_match(session, "List", false), "all", true);
@@ -214,7 +214,7 @@ static enum ctl_status steer(struct session *session, bool removed)
 {
     enum ctl_status written = CTL_DONE;
     bool reader_gone = false;
-    struct skim_slice slice = {.continues = true};
+    struct varlink_slice slice = {.continues = true};
 
     signal(SIGPIPE, SIG_IGN);
     enum ctl_status status = send_call(session);
@@ -247,7 +247,7 @@ enum ctl_status command_remove(struct session *session)
 
 enum ctl_status command_status(struct session *session)
 {
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
     emit_flag(begin_call(session, "Status", false), "loop", given(session, OPTION_LOOP));
     enum ctl_status status = call(session, &reply);
@@ -263,7 +263,7 @@ enum ctl_status command_status(struct session *session)
 /* Prints the next event. *more is false after the last. */
 static enum ctl_status watch_event(struct session *session, bool *more)
 {
-    struct skim_reply reply;
+    struct varlink_reply reply;
     bool reader_gone = false;
 
     *more = false;
@@ -307,7 +307,7 @@ static void say_restart_needed(struct skim_value settings)
 
 enum ctl_status command_reload(struct session *session)
 {
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
     begin_call(session, "Reload", false);
     enum ctl_status status = call(session, &reply);
@@ -322,7 +322,7 @@ enum ctl_status command_reload(struct session *session)
 
 enum ctl_status command_shutdown(struct session *session)
 {
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
     begin_call(session, "Shutdown", false);
     enum ctl_status status = call(session, &reply);

@@ -90,7 +90,7 @@ static void offer_names(const char *socket_option, const char *prefix, struct em
 {
     char path[CLIENT_PATH_MAX];
     struct client *client;
-    struct skim_reply reply;
+    struct varlink_reply reply;
     size_t told = 0;
 
     if (client_find_socket(socket_option, path, sizeof path) < 0 || client_open(path, TIMEOUT_MS, &client) < 0) {

@@ -2,7 +2,6 @@
 
 #include "daemon/spec.h"
 #include "daemon/text.h"
-#include "daemon/varlink.h"
 #include "fields.h"
 #include "say.h"
 
@@ -177,7 +176,7 @@ static const struct daemon_error {
     {VARLINK_SERVICE ".PermissionDenied", CTL_NOT_PERMITTED, say_permission_denied},
 };
 
-enum ctl_status fault_reply(const struct skim_reply *reply)
+enum ctl_status fault_reply(const struct varlink_reply *reply)
 {
     struct skim_value details = reply->parameters;
     char error[WORDS_MAX] = "";

@@ -5,13 +5,13 @@
 #ifndef TWISTYCTL_FAULTS_H
 #define TWISTYCTL_FAULTS_H
 
+#include "daemon/varlink.h"
 #include "invocation.h"
-#include "skim.h"
 
 /* Of client_connect(), client_call() and client_receive(). */
 enum ctl_status fault_call(const char *path, int error);
 
 /* An error that the daemon replied. */
-enum ctl_status fault_reply(const struct skim_reply *reply);
+enum ctl_status fault_reply(const struct varlink_reply *reply);
 
 #endif

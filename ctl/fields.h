@@ -6,8 +6,8 @@
 #define TWISTYCTL_FIELDS_H
 
 #include "daemon/emit.h"
+#include "daemon/skim.h"
 #include "daemon/spec.h"
-#include "skim.h"
 
 bool has_text(struct skim_value object, const char *key);
 

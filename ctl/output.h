@@ -8,7 +8,7 @@
 #ifndef TWISTYCTL_OUTPUT_H
 #define TWISTYCTL_OUTPUT_H
 
-#include "skim.h"
+#include "daemon/skim.h"
 
 #include <stdbool.h>
 

@@ -4,7 +4,7 @@
 #ifndef TWISTYCTL_SAY_H
 #define TWISTYCTL_SAY_H
 
-#include "skim.h"
+#include "daemon/skim.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -52,13 +52,14 @@ static int check_actions(const struct accept *a, size_t i, const struct spec_dra
     return r;
 }
 
-static int read_spec(const struct accept *a, size_t i, struct job_spec *out)
+static int read_spec(const struct accept *a, size_t i, struct skim *jobs, struct job_spec *out)
 {
     struct spec_draft draft = {0};
     struct spec_error error = {0};
-    const char *field = "";
+    char member[WIRE_FIELD_MAX];
+    const char *field = member;
 
-    int r = wire_draft(json_array_get(request_param(a->rq, "jobs"), i), &draft, &field, &error);
+    int r = wire_draft(jobs, &draft, member, &error);
     if (r == 0) {
         r = spec_from_draft(&draft, a->defaults, out, &error);
         field = spec_keys[error.key].json;
@@ -112,10 +113,11 @@ static int check_waits(const struct accept *a, const struct job_spec *specs, siz
 
 int accept_specs(const struct accept *a, struct job_spec *specs, size_t n)
 {
+    struct skim jobs = skim_array(request_param(a->rq, "jobs"));
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        r = read_spec(a, i, &specs[i]);
+    for (size_t i = 0; r == 0 && i < n && skim_more(&jobs); i++) {
+        r = read_spec(a, i, &jobs, &specs[i]);
         if (r == 0 && !may_take_name(a, &specs[i])) {
             reply_not_yours(a->rq, specs[i].name);
             r = -EPERM;

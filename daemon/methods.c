@@ -1,7 +1,6 @@
 #include "methods.h"
 
 #include "accept.h"
-#include "arena.h"
 #include "interfaces.h"
 #include "reply.h"
 #include "status.h"
@@ -9,6 +8,7 @@
 #include "text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -40,7 +40,10 @@ struct methods {
 /* Who may call a method: see the comment at the top of the interface file. */
 enum access { ANYONE, MEMBERS, PRIVILEGED };
 
-enum param_type { PARAM_END, PARAM_BOOLEAN, PARAM_STRING, PARAM_STRINGS, PARAM_OBJECTS };
+/* The longest name of a parameter that is told back whole, and a NUL. */
+#define PARAM_NAME_ROOM 64
+
+enum param_type { PARAM_END, PARAM_BOOLEAN, PARAM_STRING, PARAM_STRINGS, PARAM_ARRAY };
 
 struct param {
     const char *name;
@@ -74,18 +77,29 @@ static void get_info(struct methods *m, const struct request *rq)
     reply(rq, &e);
 }
 
+/* The name is freed; NULL: there was no memory for it. */
+static void reply_no_interface(const struct request *rq, char *name)
+{
+    if (name != NULL)
+        reply_error(rq, VARLINK_SERVICE ".InterfaceNotFound", "interface", name);
+    else
+        reply_no_memory(rq);
+    free(name);
+}
+
 static void get_interface_description(struct methods *m, const struct request *rq)
 {
-    const char *name = json_string_value(request_param(rq, "interface")), *description = NULL;
+    const struct skim_value name = request_param(rq, "interface");
+    const char *description = NULL;
     struct emit e = {0};
 
     (void)m;
-    if (strcmp(name, VARLINK_SERVICE) == 0)
+    if (skim_is_text(name, VARLINK_SERVICE))
         description = interface_org_varlink_service;
-    else if (strcmp(name, TWISTY_INTERFACE) == 0)
+    else if (skim_is_text(name, TWISTY_INTERFACE))
         description = interface_io_twisty_control;
     if (description == NULL) {
-        reply_error(rq, VARLINK_SERVICE ".InterfaceNotFound", "interface", name);
+        reply_no_interface(rq, skim_copy(name));
         return;
     }
     varlink_begin_reply(&e);
@@ -177,17 +191,31 @@ static void add_specs(struct methods *m, const struct request *rq, struct job_sp
     free(jobs);
 }
 
+/* How many objects are in the array; false if anything else is. */
+static bool count_objects(struct skim_value array, size_t *n)
+{
+    struct skim s = skim_array(array);
+    struct skim_value value;
+
+    for (*n = 0; skim_next(&s, &value); ++*n)
+        if (!skim_is(value, '{'))
+            return false;
+    return true;
+}
+
 static void add(struct methods *m, const struct request *rq)
 {
-    size_t n = json_array_size(request_param(rq, "jobs"));
+    const char *bad = excluded_mode(rq);
+    size_t n;
 
-    if (n > ADD_MAX) {
-        reply_limit(rq, "jobs in one call", ADD_MAX);
+    if (!count_objects(request_param(rq, "jobs"), &n))
+        bad = "jobs";
+    if (bad != NULL) {
+        reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", bad);
         return;
     }
-    const char *excluded = excluded_mode(rq);
-    if (excluded != NULL) {
-        reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", excluded);
+    if (n > ADD_MAX) {
+        reply_limit(rq, "jobs in one call", ADD_MAX);
         return;
     }
     const struct accept accept = {.jobs = m->jobs,
@@ -210,12 +238,13 @@ static void add(struct methods *m, const struct request *rq)
 static void list(struct methods *m, const struct request *rq)
 {
     struct walk_request request = {.action = WALK_LIST, .all = request_flag(rq, "all")};
-    json_t *states = request_param(rq, "states"), *word;
-    size_t i;
+    struct skim states = skim_array(request_param(rq, "states"));
+    struct skim_value value;
+    char word[16];
 
-    json_array_foreach (states, i, word) {
+    while (skim_next(&states, &value)) {
         enum job_state state;
-        if (!job_state_parse(json_string_value(word), &state)) {
+        if (!job_state_parse(skim_text(value, word, sizeof word), &state)) {
             reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", "states");
             return;
         }
@@ -397,7 +426,7 @@ static const struct method methods[] = {
         .name = TWISTY_INTERFACE ".Add",
         .access = MEMBERS,
         .changes = true,
-        .params = {{"jobs", PARAM_OBJECTS, true},
+        .params = {{"jobs", PARAM_ARRAY, true},
                    {"ifAbsent", PARAM_BOOLEAN, false},
                    {"replace", PARAM_BOOLEAN, false},
                    {"reset", PARAM_BOOLEAN, false},
@@ -439,54 +468,66 @@ static const struct method methods[] = {
     {.name = TWISTY_INTERFACE ".Shutdown", .access = PRIVILEGED, .handle = shutdown_daemon},
 };
 
-static bool all_are(const json_t *array, json_type type)
+static bool all_strings(struct skim_value array)
 {
-    size_t i;
-    json_t *value;
+    struct skim s = skim_array(array);
+    struct skim_value value;
 
-    json_array_foreach (array, i, value) {
-        if (json_typeof(value) != type)
+    while (skim_next(&s, &value))
+        if (!skim_is(value, '"'))
             return false;
-    }
-    return json_is_array(array);
+    return skim_is(array, '[');
 }
 
-static bool has_type(const json_t *value, enum param_type type)
+static bool has_type(struct skim_value value, enum param_type type)
 {
     switch (type) {
     case PARAM_BOOLEAN:
-        return json_is_boolean(value);
+        return skim_is_word(value, "true") || skim_is_word(value, "false");
     case PARAM_STRING:
-        return json_is_string(value);
+        return skim_is(value, '"');
     case PARAM_STRINGS:
-        return all_are(value, JSON_STRING);
-    case PARAM_OBJECTS:
-        return all_are(value, JSON_OBJECT);
+        return all_strings(value);
+    case PARAM_ARRAY:
+        return skim_is(value, '[');
     case PARAM_END:
         break;
     }
     return false;
 }
 
-/* The first parameter that is missing, unknown or of the wrong type; NULL when there is none. */
-static const char *bad_param(const struct method *method, const struct request *rq)
+/* The place of a parameter among those that the method takes; of an unknown one, the place behind the last. */
+static size_t find_param(const struct method *method, struct skim_value key)
 {
-    const char *name;
-    json_t *value;
+    size_t i = 0;
+
+    while (method->params[i].type != PARAM_END && !skim_is_text(key, method->params[i].name))
+        i++;
+    return i;
+}
+
+/* Is a parameter missing, of the wrong type, unknown, or there twice? Then here is the first one that is. */
+static bool has_bad_param(const struct method *method, const struct request *rq, char bad[static PARAM_NAME_ROOM])
+{
+    unsigned seen = 0;
 
     for (const struct param *p = method->params; p->type != PARAM_END; p++) {
-        value = request_param(rq, p->name);
-        if (value == NULL ? p->required : !has_type(value, p->type))
-            return p->name;
+        struct skim_value value = request_param(rq, p->name);
+        if (value.text == NULL ? !p->required : has_type(value, p->type))
+            continue;
+        snprintf(bad, PARAM_NAME_ROOM, "%s", p->name);
+        return true;
     }
-    json_object_foreach (rq->call->parameters, name, value) {
-        const struct param *p = method->params;
-        while (p->type != PARAM_END && strcmp(p->name, name) != 0)
-            p++;
-        if (p->type == PARAM_END)
-            return name;
+    for (size_t i = 0; i < rq->call->n; i++) {
+        struct skim_value key = rq->call->parameters[i].key;
+        size_t place = find_param(method, key);
+        if (method->params[place].type == PARAM_END || (seen & 1U << place) != 0) {
+            skim_text(key, bad, PARAM_NAME_ROOM);
+            return true;
+        }
+        seen |= 1U << place;
     }
-    return NULL;
+    return false;
 }
 
 static bool may_call(const struct method *method, const struct peer *peer)
@@ -502,38 +543,38 @@ static bool may_call(const struct method *method, const struct peer *peer)
     return false;
 }
 
-static void reply_no_interface(const struct request *rq, const char *name, size_t len)
+/* Is the interface served whose name stands before the dot? */
+static bool serves(const char *method, const char *dot)
 {
-    char *interface = strndup(name, len);
+    const size_t len = (size_t)(dot - method);
 
-    if (interface != NULL)
-        reply_error(rq, VARLINK_SERVICE ".InterfaceNotFound", "interface", interface);
-    else
-        reply_no_memory(rq);
-    free(interface);
+    return (len == strlen(VARLINK_SERVICE) && memcmp(method, VARLINK_SERVICE, len) == 0) ||
+           (len == strlen(TWISTY_INTERFACE) && memcmp(method, TWISTY_INTERFACE, len) == 0);
 }
 
 /* Tell an unknown method of an interface that is served from an unknown interface. */
 static void reply_unknown(const struct request *rq)
 {
-    const char *name = rq->call->method, *dot = strrchr(name, '.');
-    size_t len = dot == NULL ? 0 : (size_t)(dot - name);
+    char *name = skim_copy(rq->call->method), *dot = name != NULL ? strrchr(name, '.') : NULL;
 
-    if ((len == strlen(VARLINK_SERVICE) && strncmp(name, VARLINK_SERVICE, len) == 0) ||
-        (len == strlen(TWISTY_INTERFACE) && strncmp(name, TWISTY_INTERFACE, len) == 0))
-        reply_error(rq, VARLINK_SERVICE ".MethodNotFound", "method", name);
-    else
-        reply_no_interface(rq, name, dot == NULL ? strlen(name) : len);
+    if (dot == NULL || !serves(name, dot)) {
+        if (dot != NULL)
+            *dot = '\0';
+        reply_no_interface(rq, name);
+        return;
+    }
+    reply_error(rq, VARLINK_SERVICE ".MethodNotFound", "method", name);
+    free(name);
 }
 
 /* False: not now. */
 static bool dispatch(struct methods *m, const struct request *rq)
 {
     const struct method *method = NULL;
-    const char *bad;
+    char bad[PARAM_NAME_ROOM];
 
     for (size_t i = 0; i < ARRAY_SIZE(methods) && method == NULL; i++)
-        if (strcmp(methods[i].name, rq->call->method) == 0)
+        if (skim_is_text(rq->call->method, methods[i].name))
             method = &methods[i];
     if (method == NULL)
         reply_unknown(rq);
@@ -543,7 +584,7 @@ static bool dispatch(struct methods *m, const struct request *rq)
                                                  : "only members of the socket's group may do this");
     else if (method->needs_more && (rq->call->flags & VARLINK_MORE) == 0)
         reply_error(rq, VARLINK_SERVICE ".ExpectedMore", NULL, NULL);
-    else if ((bad = bad_param(method, rq)) != NULL)
+    else if (has_bad_param(method, rq, bad))
         reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", bad);
     else if (method->changes && !conn_may_change(rq->conn))
         return false;
@@ -555,17 +596,14 @@ static bool dispatch(struct methods *m, const struct request *rq)
 bool methods_message(void *ctx, struct conn *conn, const char *text, size_t len)
 {
     struct varlink_call call;
-    const char *why;
 
-    if (varlink_parse_call(text, len, &call, &why) < 0) {
+    if (varlink_parse_call(text, len, &call) < 0) {
         // Not Varlink: there is no telling what it will say next.
         conn_finish(conn);
         conn_done(conn);
         return true;
     }
-    bool taken = dispatch(ctx, &(struct request){conn, conn_peer(conn), &call});
-    varlink_call_clear(&call);
-    return taken;
+    return dispatch(ctx, &(struct request){conn, conn_peer(conn), &call});
 }
 
 void methods_room(void *ctx, struct conn *conn)
@@ -633,7 +671,6 @@ struct methods *methods_new(struct jobs *jobs, const struct loop *loop, const st
     m->loop = loop;
     m->durable = durable;
     m->hooks = *hooks;
-    json_set_alloc_funcs(arena_alloc, arena_free); // for the calls, which are parsed and freed one after the other
     TAILQ_INIT(&m->waiting);
     TAILQ_INIT(&m->attended);
     m->streams = streams_new(jobs, loop, durable);

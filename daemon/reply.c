@@ -5,15 +5,19 @@
 
 #include <stdio.h>
 
-json_t *request_param(const struct request *rq, const char *name)
+struct skim_value request_param(const struct request *rq, const char *name)
 {
-    json_t *value = json_object_get(rq->call->parameters, name);
-    return json_is_null(value) ? NULL : value;
+    for (size_t i = 0; i < rq->call->n; i++) {
+        const struct varlink_parameter *given = &rq->call->parameters[i];
+        if (skim_is_text(given->key, name) && !skim_is_word(given->value, "null"))
+            return given->value;
+    }
+    return (struct skim_value){0};
 }
 
 bool request_flag(const struct request *rq, const char *name)
 {
-    return json_is_true(request_param(rq, name));
+    return skim_is_word(request_param(rq, name), "true");
 }
 
 static bool is_oneway(const struct request *rq)

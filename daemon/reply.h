@@ -19,8 +19,8 @@ struct request {
     const struct varlink_call *call;
 };
 
-/* The parameter of this name; NULL when it is left out, or null. */
-json_t *request_param(const struct request *rq, const char *name);
+/* The parameter of this name; absent when it is left out, or null. */
+struct skim_value request_param(const struct request *rq, const char *name);
 
 /* Is this parameter given, and true? */
 bool request_flag(const struct request *rq, const char *name);

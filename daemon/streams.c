@@ -40,6 +40,8 @@ struct streams {
 
 static void stream_free(struct stream *st)
 {
+    if (st == NULL)
+        return;
     walk_free(st->walk);
     emit_free(&st->reply);
     text_list_clear(&st->match);
@@ -187,11 +189,13 @@ void streams_walk(struct streams *s, const struct request *rq, struct walk_reque
         reply_no_memory(rq);
         return;
     }
-    request->match = request_param(rq, "match");
     request->sliced = (rq->call->flags & (VARLINK_MORE | VARLINK_ONEWAY)) != 0; // a reply that nobody gets has no bound
     request->privileged = rq->peer->privileged;
     request->owner = rq->peer->uid;
-    int r = walk_new(s->jobs, request, &st->walk, &error);
+    int r = walk_read_match(request_param(rq, "match"), &request->match, &error);
+    if (r == 0)
+        r = walk_new(s->jobs, request, &st->walk, &error);
+    text_list_clear(&request->match);
     if (r == 0) {
         walk_on(s, st);
         return;
@@ -323,16 +327,13 @@ void streams_action_failed(struct streams *s, const struct report_run *run, cons
     tell(s, &(struct news){.put = put_action_failed, .job = run->job, .subject = run, .event = failure});
 }
 
-/* A copy of the names and globs: the call goes at once, while a watch may stay for days. */
-static int copy_match(const json_t *match, struct text_list *out)
+static int read_watched(const struct request *rq, struct text_list *out, struct walk_error *error)
 {
-    json_t *text;
-    size_t i;
-    int r = 0;
+    int r = walk_read_match(request_param(rq, "match"), out, error);
 
-    json_array_foreach (match, i, text) {
-        if (r == 0)
-            r = text_list_add(out, json_string_value(text));
+    if (r == 0 && out->n > WALK_GLOBS_MAX) {
+        *error = (struct walk_error){.limit = "names and globs to watch", .value = WALK_GLOBS_MAX};
+        r = -E2BIG;
     }
     return r;
 }
@@ -340,23 +341,17 @@ static int copy_match(const json_t *match, struct text_list *out)
 void streams_watch(struct streams *s, const struct request *rq)
 {
     struct wire_clock clock = reply_clock(s->loop);
-    struct walk_error error;
+    struct walk_error error = {0};
     struct emit e = {0};
-    json_t *match = request_param(rq, "match");
-
-    if (json_array_size(match) > WALK_GLOBS_MAX) {
-        reply_limit(rq, "names and globs to watch", WALK_GLOBS_MAX);
-        return;
-    }
-    if (walk_check_bounds(match, &error) < 0) {
-        reply_limit(rq, error.limit, error.value);
-        return;
-    }
     struct stream *st = stream_new(rq);
-    if (st == NULL || copy_match(match, &st->match) < 0) {
-        if (st != NULL)
-            stream_free(st);
-        reply_no_memory(rq);
+
+    int r = st == NULL ? -ENOMEM : read_watched(rq, &st->match, &error);
+    if (r < 0) {
+        if (r == -E2BIG)
+            reply_limit(rq, error.limit, error.value);
+        else
+            reply_no_memory(rq);
+        stream_free(st);
         return;
     }
     LIST_INSERT_HEAD(&s->watchers, st, link);

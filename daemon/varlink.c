@@ -1,137 +1,164 @@
 #include "varlink.h"
 
+#include "text.h"
+
 #include <errno.h>
-#include <jansson.h>
+#include <string.h>
 
-/* A call nests four deep; what nests deeper than this was made to hurt, and is not worth building. */
-#define DEPTH_MAX 32
+/* The members of a call. */
+enum call_member { METHOD, PARAMETERS, MORE, ONEWAY, UPGRADE };
 
-/* The largest call adds 1000 jobs of a dozen members each. */
-#define VALUES_MAX 100000
+static const char *const call_members[] = {
+    [METHOD] = "method", [PARAMETERS] = "parameters", [MORE] = "more", [ONEWAY] = "oneway", [UPGRADE] = "upgrade",
+};
 
-static int refuse(const char *phrase, const char **why)
+/* They begin here, or null does. */
+static bool read_parameters(struct skim *s, struct varlink_call *call)
 {
-    *why = phrase;
-    return -EINVAL;
-}
+    struct skim_value key;
 
-/*
- * jansson's own bound on nesting is 2048, and an object costs it a hundred times its text. Looking at the brackets and
- * commas first refuses such a message before any of it is built: returns why, or NULL. What is not JSON may pass: the
- * parser sees it next.
- */
-static const char *cost_objection(const char *text, size_t len)
-{
-    unsigned depth = 0;
-    size_t values = 0;
-    bool quoted = false;
-
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        if (quoted && c == '\\') {
-            i++;
-        } else if (c == '"') {
-            quoted = !quoted;
-        } else if (!quoted && (c == '{' || c == '[' || c == ',')) {
-            depth += c != ',';
-            if (depth > DEPTH_MAX)
-                return "it is nested too deep";
-            if (++values > VALUES_MAX)
-                return "it has too many values";
-        } else if (!quoted && (c == '}' || c == ']') && depth > 0) {
-            depth--;
-        }
+    if (!skim_enter(s, '{'))
+        return skim_is_word(skim_take(s), "null");
+    while (skim_next_key(s, &key)) {
+        struct skim_value value = skim_take(s);
+        if (call->n < VARLINK_PARAMETERS_MAX)
+            call->parameters[call->n++] = (struct varlink_parameter){key, value};
     }
-    return NULL;
-}
-
-static int parse_object(const char *text, size_t len, json_t **out, const char **why)
-{
-    json_error_t error;
-
-    const char *objection = cost_objection(text, len);
-    if (objection != NULL)
-        return refuse(objection, why);
-    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-    if (root == NULL) {
-        if (json_error_code(&error) == json_error_out_of_memory) {
-            *why = "out of memory";
-            return -ENOMEM;
-        }
-        if (json_error_code(&error) == json_error_duplicate_key)
-            return refuse("a member is given twice", why);
-        return refuse("it is not JSON", why);
-    }
-    if (!json_is_object(root)) {
-        json_decref(root);
-        return refuse("it is not a JSON object", why);
-    }
-    *out = root;
-    return 0;
+    return true;
 }
 
 /* Other implementations write null for what they leave out, so null is taken as left out. */
-static json_t *member(json_t *root, const char *key)
+static bool read_member(struct skim *s, enum call_member member, struct varlink_call *call)
 {
-    json_t *value = json_object_get(root, key);
-    return json_is_null(value) ? NULL : value;
+    if (member == PARAMETERS)
+        return read_parameters(s, call);
+    struct skim_value value = skim_take(s);
+    if (skim_is_word(value, "null"))
+        return true;
+    if (member == METHOD) {
+        call->method = value;
+        return skim_is(value, '"');
+    }
+    if (skim_is_word(value, "true"))
+        call->flags |= 1U << (member - MORE);
+    return skim_is_word(value, "true") || skim_is_word(value, "false");
 }
 
-static int get_string(json_t *root, const char *key, const char **out)
+/* From its bracket on. No member may be there twice: two readers could take it for two calls. */
+static bool read_call(struct skim *s, struct varlink_call *call)
 {
-    json_t *value = member(root, key);
-    *out = json_string_value(value);
-    return value == NULL || *out != NULL ? 0 : -EINVAL;
+    unsigned member, seen = 0;
+    struct skim_value key;
+
+    while (skim_next_key(s, &key)) {
+        for (member = 0; member < ARRAY_SIZE(call_members) && !skim_is_text(key, call_members[member]);)
+            member++;
+        if (member == ARRAY_SIZE(call_members)) {
+            skim_take(s);
+            continue;
+        }
+        if ((seen & 1U << member) != 0 || !read_member(s, member, call))
+            return false;
+        seen |= 1U << member;
+    }
+    return skim_ended(s);
 }
 
-static int get_object(json_t *root, const char *key, json_t **out)
+int varlink_parse_call(const char *text, size_t len, struct varlink_call *out)
 {
-    *out = member(root, key);
-    return *out == NULL || json_is_object(*out) ? 0 : -EINVAL;
-}
-
-static int get_flag(json_t *root, const char *key, unsigned flag, unsigned *flags)
-{
-    json_t *value = member(root, key);
-    if (json_is_true(value))
-        *flags |= flag;
-    return value == NULL || json_is_boolean(value) ? 0 : -EINVAL;
-}
-
-static int read_call(struct varlink_call *call, const char **why)
-{
-    if (get_string(call->root, "method", &call->method) < 0 || call->method == NULL)
-        return refuse("it has no method", why);
-    if (get_object(call->root, "parameters", &call->parameters) < 0)
-        return refuse("its parameters are not an object", why);
-    if (get_flag(call->root, "more", VARLINK_MORE, &call->flags) < 0 ||
-        get_flag(call->root, "oneway", VARLINK_ONEWAY, &call->flags) < 0 ||
-        get_flag(call->root, "upgrade", VARLINK_UPGRADE, &call->flags) < 0)
-        return refuse("more, oneway and upgrade are true or false", why);
-    if ((call->flags & (call->flags - 1)) != 0)
-        return refuse("more, oneway and upgrade exclude each other", why);
-    return 0;
-}
-
-int varlink_parse_call(const char *text, size_t len, struct varlink_call *out, const char **why)
-{
+    struct skim s = skim_begin(text, len);
     struct varlink_call call = {0};
 
-    int r = parse_object(text, len, &call.root, why);
-    if (r == 0)
-        r = read_call(&call, why);
-    if (r < 0) {
-        varlink_call_clear(&call);
-        return r;
-    }
+    if (!skim_enter(&s, '{') || !read_call(&s, &call))
+        return -EINVAL;
+    if (call.method.text == NULL || (call.flags & (call.flags - 1)) != 0) // the flags exclude each other
+        return -EINVAL;
     *out = call;
     return 0;
 }
 
-void varlink_call_clear(struct varlink_call *call)
+/* A member of a reply, which begins with one of these or is null; false if it does not. */
+static bool take_member(struct skim *s, const char *begins, struct skim_value *out)
 {
-    json_decref(call->root);
-    *call = (struct varlink_call){0};
+    *out = skim_take(s);
+    if (skim_is_word(*out, "null"))
+        *out = (struct skim_value){0};
+    return out->text == NULL || strchr(begins, out->text[0]) != NULL;
+}
+
+static bool read_reply_member(struct skim *s, struct skim_value key, struct varlink_reply *reply)
+{
+    struct skim_value value;
+
+    if (skim_is_text(key, "error"))
+        return take_member(s, "\"", &reply->error);
+    if (skim_is_text(key, "parameters"))
+        return take_member(s, "{", &reply->parameters);
+    if (!skim_is_text(key, "continues"))
+        return skim_take(s).text != NULL;
+    if (!take_member(s, "tf", &value))
+        return false;
+    reply->continues = skim_is_word(value, "true");
+    return true;
+}
+
+int varlink_parse_reply(const char *text, size_t len, struct varlink_reply *out)
+{
+    struct skim s = skim_begin(text, len);
+    struct varlink_reply reply = {0};
+    struct skim_value key;
+
+    if (!skim_enter(&s, '{'))
+        return -EINVAL;
+    while (skim_next_key(&s, &key))
+        if (!read_reply_member(&s, key, &reply))
+            return -EINVAL;
+    if (!skim_ended(&s))
+        return -EINVAL;
+    *out = reply;
+    return 0;
+}
+
+/* The array of this name, in the parameters that begin here. */
+static bool find_values(struct skim *s, const char *name, struct varlink_slice *slice)
+{
+    struct skim_value key;
+
+    if (!skim_enter(s, '{'))
+        return false;
+    while (skim_next_key(s, &key)) {
+        struct skim_value value = skim_take(s);
+        if (skim_is_text(key, name) && skim_is(value, '['))
+            slice->values = value;
+    }
+    return true;
+}
+
+static bool read_slice_member(struct skim *s, struct skim_value key, const char *name, struct varlink_slice *slice)
+{
+    if (skim_is_text(key, "parameters"))
+        return find_values(s, name, slice);
+    struct skim_value value = skim_take(s);
+    if (skim_is_text(key, "continues"))
+        slice->continues = skim_is_word(value, "true");
+    return !skim_is_text(key, "error") || skim_is_word(value, "null");
+}
+
+int varlink_parse_slice(const char *text, size_t len, const char *name, struct varlink_slice *out)
+{
+    struct skim s = skim_begin(text, len);
+    struct varlink_slice slice = {0};
+    struct skim_value key;
+
+    if (!skim_enter(&s, '{'))
+        return -EINVAL;
+    while (skim_next_key(&s, &key))
+        if (!read_slice_member(&s, key, name, &slice))
+            return -EINVAL;
+    if (!skim_ended(&s) || slice.values.text == NULL)
+        return -EINVAL;
+    *out = slice;
+    return 0;
 }
 
 void varlink_begin_reply(struct emit *e)

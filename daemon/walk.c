@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/param.h>
 
 /* One slice: looks at a job, for each glob one; jobs acted on and told of, which costs more; and the bytes of that. */
@@ -14,10 +15,12 @@
 struct walk {
     struct jobs *jobs;
     struct walk_request request;
-    bool checking;             // of the two rounds of a change, the first
-    json_t *names;             // those among the matches: an object's keys, each once, in their order
+    bool checking;       // of the two rounds of a change, the first
+    const char **names;  // owned; those among the matches, which live in request.match: each once
+    const char **sorted; // in the same memory; the same in the order of strcmp()
+    size_t n_names;
     bool by_name;              // all are: look them up
-    void *at;                  // by_name: the next one, an iterator of `names`
+    size_t at;                 // by_name: the next one
     struct jobs_cursor cursor; // else: where it is
     bool has_cursor;
     const char *globs[WALK_GLOBS_MAX]; // the other matches; they live in request.match
@@ -38,7 +41,7 @@ static void rewind_walk(struct walk *walk)
         jobs_begin(walk->jobs, &walk->cursor);
         walk->cursor.end = MIN(walk->cursor.end, end);
     }
-    walk->at = json_object_iter(walk->names);
+    walk->at = 0;
     walk->count = 0;
 }
 
@@ -48,56 +51,90 @@ static int over(struct walk_error *error, const char *limit, int value)
     return -E2BIG;
 }
 
-int walk_check_bounds(const json_t *match, struct walk_error *error)
+int walk_read_match(struct skim_value match, struct text_list *out, struct walk_error *error)
 {
-    size_t n = json_array_size(match), globs = 0;
+    struct skim s = skim_array(match);
+    char text[WALK_MATCH_LEN_MAX + 2];
+    struct skim_value value;
+    size_t globs = 0;
 
-    if (n > WALK_MATCHES_MAX)
-        return over(error, "names and globs in one call", WALK_MATCHES_MAX);
-    for (size_t i = 0; i < n; i++) {
-        const json_t *text = json_array_get(match, i);
-        if (json_string_length(text) > WALK_MATCH_LEN_MAX)
+    while (skim_next(&s, &value)) {
+        if (out->n == WALK_MATCHES_MAX)
+            return over(error, "names and globs in one call", WALK_MATCHES_MAX);
+        skim_text(value, text, sizeof text);
+        if (strlen(text) > WALK_MATCH_LEN_MAX)
             return over(error, "bytes of a name or glob", WALK_MATCH_LEN_MAX);
-        globs += is_glob(json_string_value(text));
+        globs += is_glob(text);
+        if (globs > WALK_GLOBS_MAX)
+            return over(error, "globs in one call", WALK_GLOBS_MAX);
+        if (text_list_add(out, text) < 0)
+            return -ENOMEM;
     }
-    return globs > WALK_GLOBS_MAX ? over(error, "globs in one call", WALK_GLOBS_MAX) : 0;
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static const char **find_name(const struct walk *walk, const char *name)
+{
+    return bsearch(&name, walk->sorted, walk->n_names, sizeof(char *), compare_names);
+}
+
+/* Keep each name once. */
+static void drop_repeated(struct walk *walk)
+{
+    size_t given = walk->n_names, sorted = 0, kept = 0;
+
+    qsort(walk->sorted, given, sizeof(char *), compare_names);
+    for (size_t i = 0; i < given; i++)
+        if (i == 0 || strcmp(walk->sorted[i], walk->sorted[sorted - 1]) != 0)
+            walk->sorted[sorted++] = walk->sorted[i];
+    walk->n_names = sorted;
+    for (size_t i = 0; i < given; i++)
+        if (*find_name(walk, walk->names[i]) == walk->names[i])
+            walk->names[kept++] = walk->names[i];
 }
 
 /* Tell names from globs. Names must be jobs. */
 static int sort_matches(struct walk *walk, struct walk_error *error)
 {
-    size_t n = json_array_size(walk->request.match);
+    const struct text_list *given = &walk->request.match;
 
-    for (size_t i = 0; i < n; i++) {
-        const char *match = json_string_value(json_array_get(walk->request.match, i));
+    for (size_t i = 0; i < given->n; i++) {
+        const char *match = given->items[i];
         if (is_glob(match)) {
             walk->globs[walk->n_globs++] = match;
         } else if (jobs_find(walk->jobs, match) == NULL) {
             error->name = match;
             return -ENOENT;
-        } else if (json_object_set_new(walk->names, match, json_true()) < 0) {
-            return -ENOMEM;
+        } else {
+            walk->sorted[walk->n_names] = match;
+            walk->names[walk->n_names++] = match;
         }
     }
-    walk->by_name = n > 0 && walk->n_globs == 0;
+    if (walk->n_names > 1)
+        drop_repeated(walk);
+    walk->by_name = given->n > 0 && walk->n_globs == 0;
     return 0;
 }
 
-int walk_new(struct jobs *jobs, const struct walk_request *request, struct walk **out, struct walk_error *error)
+int walk_new(struct jobs *jobs, struct walk_request *request, struct walk **out, struct walk_error *error)
 {
     struct walk *walk = *out = calloc(1, sizeof *walk);
     if (walk == NULL)
         return -ENOMEM;
     walk->jobs = jobs;
     walk->request = *request;
-    json_incref(request->match);
+    request->match = (struct text_list){0};
     walk->checking = request->action != WALK_LIST;
-    walk->names = json_object();
+    walk->names = calloc(2 * walk->request.match.n + 1, sizeof(char *));
     if (walk->names == NULL)
         return -ENOMEM;
-    int r = walk_check_bounds(request->match, error);
-    if (r == 0)
-        r = sort_matches(walk, error);
+    walk->sorted = walk->names + walk->request.match.n;
+    int r = sort_matches(walk, error);
     if (r == 0)
         rewind_walk(walk);
     return r;
@@ -119,8 +156,8 @@ void walk_free(struct walk *walk)
         return;
     if (walk->has_cursor)
         jobs_end(&walk->cursor);
-    json_decref(walk->names);
-    json_decref(walk->request.match);
+    free(walk->names);
+    text_list_clear(&walk->request.match);
     free(walk);
 }
 
@@ -129,17 +166,16 @@ static bool next_job(struct walk *walk, struct job **job)
 {
     if (!walk->by_name)
         return (*job = jobs_next(&walk->cursor)) != NULL;
-    if (walk->at == NULL)
+    if (walk->at == walk->n_names)
         return false;
-    *job = jobs_find(walk->jobs, json_object_iter_key(walk->at));
-    walk->at = json_object_iter_next(walk->names, walk->at);
+    *job = jobs_find(walk->jobs, walk->names[walk->at++]);
     return true;
 }
 
 /* Does a match mean this job? Notes the globs that do; they may not be asked at all. */
 static bool fits_match(struct walk *walk, const char *name, bool ask_globs)
 {
-    bool everything = walk->request.action == WALK_LIST && json_array_size(walk->request.match) == 0;
+    bool everything = walk->request.action == WALK_LIST && walk->request.match.n == 0;
     bool fit = everything && ask_globs;
 
     if (walk->by_name)
@@ -149,7 +185,7 @@ static bool fits_match(struct walk *walk, const char *name, bool ask_globs)
             walk->fitted[i] = true;
             fit = true;
         }
-    return fit || json_object_get(walk->names, name) != NULL;
+    return fit || find_name(walk, name) != NULL;
 }
 
 /* Is the job one that the call is about? Globs leave out ended jobs, unless those are asked for. */

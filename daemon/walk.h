@@ -20,12 +20,12 @@ enum walk_action { WALK_LIST, WALK_STOP, WALK_PAUSE, WALK_RESUME, WALK_RESET, WA
 
 struct walk_request {
     enum walk_action action;
-    json_t *match;   // an array of strings, or NULL: every job (only WALK_LIST); the walk takes a reference
-    bool all;        // WALK_LIST: ended ones too
-    bool ended_only; // WALK_REMOVE
-    unsigned states; // WALK_LIST: a bit for each enum job_state wanted; 0: any
-    bool sliced;     // several replies may be sent
-    bool privileged; // may change any job; else only those of `owner`
+    struct text_list match; // names and globs, the walk's from then on; empty: every job (only WALK_LIST)
+    bool all;               // WALK_LIST: ended ones too
+    bool ended_only;        // WALK_REMOVE
+    unsigned states;        // WALK_LIST: a bit for each enum job_state wanted; 0: any
+    bool sliced;            // several replies may be sent
+    bool privileged;        // may change any job; else only those of `owner`
     uid_t owner;
 };
 
@@ -39,14 +39,14 @@ struct walk_error {
 
 struct walk;
 
-/* Are these names and globs within the bounds? 0, or -E2BIG with *error filled in. `match` may be NULL. */
-int walk_check_bounds(const json_t *match, struct walk_error *error);
+/* Read the names and globs of a call, an array of strings or absent. 0; -E2BIG: over a bound; -ENOMEM. */
+int walk_read_match(struct skim_value match, struct text_list *out, struct walk_error *error);
 
 /*
- * 0; -ENOENT: no job has this name; -E2BIG: over a bound; -ENOMEM. *out is set on error too, and then only good for
- * walk_free(): what *error points to lives in it.
+ * 0; -ENOENT: no job has this name, and *out is set as well but only good for walk_free(): what *error points to lives
+ * in it; -ENOMEM.
  */
-int walk_new(struct jobs *jobs, const struct walk_request *request, struct walk **out, struct walk_error *error);
+int walk_new(struct jobs *jobs, struct walk_request *request, struct walk **out, struct walk_error *error);
 void walk_free(struct walk *walk);
 
 /* Is it to change jobs? */

@@ -242,33 +242,29 @@ static const char *const type_names[] = {
     [SPEC_BOOLEAN] = "true or false",
 };
 
+/*
+ * Enough for what every value of a key may be, each of its characters escaped. What is longer is no such value, and is
+ * not to become one by being cut.
+ */
+#define VALUE_ROOM (6 * MESSAGE_LEN_MAX + 8)
+
 /* The member's value as the text that the INI file would have; NULL when it is of another type. */
-static const char *value_text(const json_t *value, enum spec_type type, char *buf, size_t size)
+static const char *value_text(struct skim_value value, enum spec_type type, char buf[static VALUE_ROOM])
 {
     switch (type) {
     case SPEC_STRING:
-        return json_string_value(value);
+        return skim_text(value, buf, VALUE_ROOM);
     case SPEC_INTEGER:
-        if (!json_is_integer(value))
+        if (strspn(value.text, "-0123456789") != value.len)
             return NULL;
-        snprintf(buf, size, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        *(char *)mempcpy(buf, value.text, value.len) = '\0';
         return buf;
     case SPEC_BOOLEAN:
-        if (!json_is_boolean(value))
-            return NULL;
-        return json_is_true(value) ? "yes" : "no";
+        if (skim_is_word(value, "true"))
+            return "yes";
+        return skim_is_word(value, "false") ? "no" : NULL;
     }
     return NULL;
-}
-
-static int find_key(const char *member, enum spec_key *out)
-{
-    for (unsigned i = 0; i < KEY_COUNT_ADDED; i++)
-        if (strcmp(member, spec_keys[i].json) == 0) {
-            *out = (enum spec_key)i;
-            return 0;
-        }
-    return -EINVAL;
 }
 
 static void explain_unknown(const char *member, struct spec_error *err)
@@ -284,29 +280,50 @@ static void explain_unknown(const char *member, struct spec_error *err)
         snprintf(err->why, sizeof err->why, "unknown member");
 }
 
-int wire_draft(json_t *object, struct spec_draft *draft, const char **field, struct spec_error *err)
+static int find_key(struct skim_value member, enum spec_key *out, struct spec_error *err)
 {
-    const char *member;
-    json_t *value;
-    char number[32];
+    char name[WIRE_FIELD_MAX];
 
-    json_object_foreach (object, member, value) {
-        enum spec_key key;
-        *field = member;
-        if (json_is_null(value))
+    for (unsigned i = 0; i < KEY_COUNT_ADDED; i++)
+        if (skim_is_text(member, spec_keys[i].json)) {
+            *out = (enum spec_key)i;
+            return 0;
+        }
+    explain_unknown(skim_text(member, name, sizeof name), err);
+    return -EINVAL;
+}
+
+static int set_key(struct spec_draft *draft, enum spec_key key, struct skim_value value, struct spec_error *err)
+{
+    const enum spec_type type = spec_keys[key].type;
+    char buf[VALUE_ROOM];
+
+    if (spec_draft_has(draft, key))
+        return text_explain(err->why, sizeof err->why, -EINVAL, "is given twice");
+    if (value.len >= sizeof buf)
+        return text_explain(err->why, sizeof err->why, -EINVAL, "is too long");
+    const char *text = value_text(value, type, buf);
+    if (text == NULL)
+        return text_explain(err->why, sizeof err->why, -EINVAL, "is not %s", type_names[type]);
+    return spec_draft_set(draft, key, text, err);
+}
+
+int wire_draft(struct skim *s, struct spec_draft *draft, char field[static WIRE_FIELD_MAX], struct spec_error *err)
+{
+    struct skim_value member;
+    enum spec_key key;
+    int r = 0;
+
+    skim_enter(s, '{');
+    while (r == 0 && skim_next_key(s, &member)) {
+        struct skim_value value = skim_take(s);
+        if (skim_is_word(value, "null"))
             continue;
-        if (find_key(member, &key) < 0) {
-            explain_unknown(member, err);
-            return -EINVAL;
-        }
-        const char *text = value_text(value, spec_keys[key].type, number, sizeof number);
-        if (text == NULL) {
-            snprintf(err->why, sizeof err->why, "is not %s", type_names[spec_keys[key].type]);
-            return -EINVAL;
-        }
-        int r = spec_draft_set(draft, key, text, err);
+        r = find_key(member, &key, err);
+        if (r == 0)
+            r = set_key(draft, key, value, err);
         if (r < 0)
-            return r;
+            skim_text(member, field, WIRE_FIELD_MAX);
     }
-    return 0;
+    return r;
 }

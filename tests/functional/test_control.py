@@ -1104,13 +1104,56 @@ def test_what_is_left_of_a_paused_interval_is_told(daemon):
     assert d.list()["a"]["nextNsec"] == paused["nextNsec"], "it does not run on"
 
 
-def test_too_many_values_are_refused_unparsed(daemon):
+def answer_to(client, method, text):
+    """The error that this message gets."""
+    client.expect(method)
+    client.send_bytes(text + b"\0")
+    return error_of(client.receive)
+
+
+def test_a_call_of_many_values_costs_no_more_than_its_text(daemon):
     d = daemon()
     before = d.proc_status("VmRSS")
+    values = b"[" + b"{}," * 340000 + b"{}]"
     with d.connect() as client:
-        client.send_bytes(b'{"method":"a.b","parameters":{"x":[' + b"{}," * 340000 + b"{}]}}\0")
-        assert client.is_closed()
+        assert answer_to(client, "Status", b'{"method":"io.twisty.Control.Status","parameters":{"x":%b}}' % values) == (
+            "InvalidParameter", {"parameter": "x"})
+        assert answer_to(client, "Add", b'{"method":"io.twisty.Control.Add","parameters":{"jobs":%b}}' % values) == (
+            "LimitReached", {"limit": "jobs in one call", "value": 1000})
     assert d.proc_status("VmHWM") - before < 8192
+
+
+def test_what_is_given_twice_is_refused(daemon):
+    """Two readers could take it for two different things: an auditor and the daemon, say."""
+    d = daemon()
+    for method, parameters, expected in (
+            ("Stop", b'"match":["a"],"match":["b"]', ("InvalidParameter", {"parameter": "match"})),
+            ("List", b'"all":true,"\\u0061ll":null', ("InvalidParameter", {"parameter": "all"})),
+            ("Add", b'"jobs":[{"kind":"loop","kind":"once"}]',
+             ("InvalidJob", {"index": 0, "field": "kind", "reason": "is given twice"}))):
+        with d.connect() as client:
+            text = b'{"method":"io.twisty.Control.%b","parameters":{%b}}' % (method.encode(), parameters)
+            assert answer_to(client, method, text) == expected
+    with d.connect() as client:
+        client.send_bytes(b'{"method":"io.twisty.Control.Status","method":"io.twisty.Control.Shutdown"}\0')
+        assert client.is_closed(), "that is no call"
+    assert d.list() == {}
+
+
+def test_a_value_is_taken_as_it_was_sent_or_refused(daemon):
+    """Neither cut nor rounded to something that is right."""
+    d = daemon()
+    for spec, field, reason in (
+            ({"kind": "loop", "interval": "1h" + " " * 2000 + "x"}, "interval", "is too long"),
+            ({"kind": "countdown", "rate": "1", "count": 10**30}, "count", "is too large"),
+            ({"kind": "countdown", "rate": "1", "count": 2.0}, "count", "is not an integer"),
+            ({"kind": "once", "message": "x" * 257}, "message", "is longer than 256 bytes"),
+            ({"kind": "once", "m" * 100: 1}, "m" * 63, "unknown member")):
+        kind, parameters = error_of(d.call, "Add", {"jobs": [spec]})
+        assert (kind, parameters["field"]) == ("InvalidJob", field)
+        assert reason in parameters["reason"]
+    job = d.call("Add", {"jobs": [{"kind": "once", "delay": "1h", "message": "\u00e9" * 128}]})["jobs"][0]
+    assert job["message"] == "\u00e9" * 128
 
 
 def test_a_connection_that_is_being_closed_reads_no_more(daemon):

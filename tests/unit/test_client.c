@@ -85,7 +85,7 @@ static int call(struct client *client, const char *method, bool more)
 }
 
 /* The "n" of a reply; -1 if it has none. */
-static int64_t number_in(const struct skim_reply *reply)
+static int64_t number_in(const struct varlink_reply *reply)
 {
     int64_t n = -1;
     skim_int(skim_member(reply->parameters, "n"), &n);
@@ -112,7 +112,7 @@ static void replies_come_in_any_pieces(void **state)
 {
     struct fixture *f = *state;
     static const char stream[] = "{\"parameters\":{\"n\":1},\"continues\":true}\0{\"parameters\":{\"n\":2}}";
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
     open_client(f, TIMEOUT_MS);
     for (size_t cut = 0; cut <= sizeof stream; cut++) {
@@ -137,7 +137,7 @@ static void long_replies_are_received(void **state)
 {
     struct fixture *f = *state;
     const size_t size = 1u << 20;
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
     open_client(f, PATIENCE_MS);
     pid_t child = fork();
@@ -161,7 +161,7 @@ static void junk_is_told_from_replies(void **state)
 {
     struct fixture *f = *state;
     static const char junk[] = "SSH-2.0-OpenSSH_9.2\r\n";
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
     open_client(f, PATIENCE_MS);
     tell(f, junk, sizeof junk);
@@ -171,7 +171,7 @@ static void junk_is_told_from_replies(void **state)
 static void a_hang_up_is_told(void **state)
 {
     struct fixture *f = *state;
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
     open_client(f, PATIENCE_MS);
     tell(f, "{\"parameters\":{}", 16);
@@ -185,7 +185,7 @@ static void last_words_are_heard(void **state)
 {
     struct fixture *f = *state;
     static const char words[] = "{\"error\":\"io.twisty.Control.LimitReached\"}";
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
     open_client(f, PATIENCE_MS);
     tell(f, words, sizeof words);
@@ -223,7 +223,7 @@ static pid_t start_daemon_that_dies(const struct fixture *f, int deaths)
 
 static int call_one_that_dies(struct fixture *f, bool insist, int deaths, pid_t *child)
 {
-    struct skim_reply reply = {0};
+    struct varlink_reply reply = {0};
 
     open_client(f, PATIENCE_MS);
     if (insist)
@@ -269,7 +269,7 @@ static void nobody_else_asks_again(void **state)
 static void after_a_byte_nobody_asks_again(void **state)
 {
     struct fixture *f = *state;
-    struct skim_reply reply;
+    struct varlink_reply reply;
     char got[256];
 
     open_client(f, PATIENCE_MS);
@@ -288,7 +288,7 @@ static void after_a_byte_nobody_asks_again(void **state)
 static void nobody_comes_back(void **state)
 {
     struct fixture *f = *state;
-    struct skim_reply reply;
+    struct varlink_reply reply;
 
     open_client(f, PATIENCE_MS);
     client_insist(f->client);
@@ -334,7 +334,7 @@ static void a_full_backlog_times_out(void **state)
 static void a_closed_output_ends_the_stream(void **state)
 {
     struct fixture *f = *state;
-    struct skim_reply reply;
+    struct varlink_reply reply;
     int fds[2];
 
     open_client(f, TIMEOUT_MS);

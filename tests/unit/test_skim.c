@@ -1,6 +1,5 @@
-/* Looking through replies: it takes what jansson takes, finds what jansson finds, and no bytes do harm. */
-#include "ctl/skim.h"
-#include "daemon/varlink.h"
+/* Reading JSON where it stands: it takes what jansson takes, finds what jansson finds, and no bytes do harm. */
+#include "daemon/skim.h"
 #include "tests/unit/random.h"
 
 #include <jansson.h>
@@ -18,114 +17,71 @@ static struct skim_value value_of(const char *text)
     return (struct skim_value){text, strlen(text)};
 }
 
-static bool slice_of(const char *text, struct skim_slice *out)
+/* The value that the whole text is; false if it is none. */
+static bool read_whole(const char *text, size_t len, struct skim_value *out)
 {
-    return skim_slice(text, strlen(text), "jobs", out);
+    struct skim s = skim_begin(text, len);
+
+    *out = skim_take(&s);
+    return skim_ended(&s);
 }
 
-static void slices_are_read(void **state)
-{
-    static const struct {
-        const char *text, *values;
-        bool continues;
-    } rows[] = {
-        {"{\"parameters\":{\"jobs\":[]}}", "[]", false},
-        {"{\"parameters\":{\"jobs\":[{\"a\":[1]},2]},\"continues\":true}", "[{\"a\":[1]},2]", true},
-        {" { \"continues\" : true , \"parameters\" : { \"x\" : 1 , \"jobs\" : [ ] } } ", "[ ]", true},
-        {"{\"error\":null,\"parameters\":{\"jobs\":[1]},\"continues\":false}", "[1]", false},
-        {"{\"parameters\":{\"jobs\":[\"]\\\"}\"]}}", "[\"]\\\"}\"]", false},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        struct skim_slice slice;
-        if (!slice_of(rows[i].text, &slice))
-            fail_msg("%s is refused", rows[i].text);
-        assert_int_equal(slice.values.len, strlen(rows[i].values));
-        assert_memory_equal(slice.values.text, rows[i].values, slice.values.len);
-        assert_int_equal(slice.continues, rows[i].continues);
-    }
-}
-
-static void what_is_no_slice_is_refused(void **state)
+static void what_is_no_value_is_refused(void **state)
 {
     static const char *const texts[] = {
         "",
-        "[]",
-        "{}",
-        "{\"parameters\":{}}",
-        "{\"parameters\":[[]]}",
-        "{\"parameters\":{\"jobs\":{}}}",
-        "{\"parameters\":{\"jobs\":[]}",
-        "{\"parameters\":{\"jobs\":[]}}x",
-        "{\"parameters\":{\"jobs\":[]],\"a\":1}",
-        "{\"parameters\":{\"jobs\":[]},}",
-        "{\"parameters\":{\"jobs\":[1,]}}",
-        "{\"parameters\":{\"jobs\":[]},\"later\":01}",
-        "{\"error\":\"a.b.No\",\"parameters\":{\"jobs\":[]}}",
-        "{\"parameters\":{\"jobs\":[\"\x1b\"]}}",
-        "{\"parameters\":{\"jobs\":[\"\xff\"]}}",
+        " ",
+        "[",
+        "]",
+        "{}x",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{a:1}",
+        "{\"a\":1,}",
+        "{1:1}",
+        "[1}",
+        "{\"a\":1]",
+        "tru",
+        "True",
+        "nul",
+        "nan",
+        "01",
+        "-",
+        "+1",
+        "1.",
+        ".1",
+        "1e",
+        "1e+",
+        "0x1",
+        "'a'",
+        "\"",
+        "\"\\\"",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u123g\"",
+        "\"\n\"",
+        "\"\x1b\"",
+        "\"\xff\"",
+        "\"\xc3\"",
+        "\"\xc0\xaf\"",
+        "\"\xed\xa0\x80\"",
+        // What no C string can hold, and halves of a pair.
+        "\"a\\u0000z\"",
+        "\"\\ud83c\"",
+        "\"\\ud83cx\"",
+        "\"\\ud83c\\u0078\"",
+        "\"\\udf75\\ud83c\"",
+        "\"\\ud83c\\n\"",
     };
+    struct skim_value value;
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-        struct skim_slice slice;
-        if (slice_of(texts[i], &slice))
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        if (read_whole(texts[i], strlen(texts[i]), &value))
             fail_msg("%s is taken", texts[i]);
-    }
-}
-
-static void replies_are_read(void **state)
-{
-    static const struct {
-        const char *text, *error, *parameters;
-        bool continues;
-    } rows[] = {
-        {"{}", "", "", false},
-        {" { } ", "", "", false},
-        {"{\"parameters\":{\"n\":3},\"continues\":true}", "", "{\"n\":3}", true},
-        {"{\"error\":\"a.b.No\",\"parameters\":{}}", "\"a.b.No\"", "{}", false},
-        {"{\"error\":null,\"parameters\":null,\"continues\":null}", "", "", false},
-        {"{\"later\":[1,{}],\"continues\":false}", "", "", false},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        struct skim_reply reply;
-        if (!skim_reply(rows[i].text, strlen(rows[i].text), &reply))
-            fail_msg("%s is refused", rows[i].text);
-        assert_int_equal(reply.error.len, strlen(rows[i].error));
-        assert_memory_equal(reply.error.text, rows[i].error, reply.error.len);
-        assert_int_equal(reply.parameters.len, strlen(rows[i].parameters));
-        assert_memory_equal(reply.parameters.text, rows[i].parameters, reply.parameters.len);
-        assert_int_equal(reply.continues, rows[i].continues);
-    }
-}
-
-static void what_is_no_reply_is_refused(void **state)
-{
-    static const char *const texts[] = {
-        "",
-        "HTTP/1.1 400 Bad Request\r\n",
-        "17",
-        "\"text\"",
-        "[]",
-        "{",
-        "{}{}",
-        "{\"error\":true}",
-        "{\"parameters\":3}",
-        "{\"parameters\":[]}",
-        "{\"continues\":\"yes\"}",
-        "{\"continues\":1}",
-        "{\"parameters\":{\"n\":}}",
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-        struct skim_reply reply;
-        if (skim_reply(texts[i], strlen(texts[i]), &reply))
-            fail_msg("%s is taken", texts[i]);
-    }
 }
 
 static void escapes_are_resolved(void **state)
@@ -138,12 +94,6 @@ static void escapes_are_resolved(void **state)
         {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t"},
         {"\"\\u0041 \\u00e9 \\u20ac \\uD83C\\uDF75 z\"", "A \xc3\xa9 \xe2\x82\xac \xf0\x9f\x8d\xb5 z"},
         {"\"\xc3\xa9\\u001f\"", "\xc3\xa9\x1f"},
-        // What no text can have: the NUL, and half a pair.
-        {"\"a\\u0000z\"", "a\xef\xbf\xbdz"},
-        {"\"\\ud83c\"", "\xef\xbf\xbd"},
-        {"\"\\ud83cx\"", "\xef\xbf\xbdx"},
-        {"\"\\ud83c\\u0078\"", "\xef\xbf\xbdx"},
-        {"\"\\udf75\\ud83c\"", "\xef\xbf\xbd\xef\xbf\xbd"},
     };
     char buf[64];
 
@@ -158,35 +108,6 @@ static void escapes_are_resolved(void **state)
     }
     assert_null(skim_copy(value_of("3")));
     assert_null(skim_copy((struct skim_value){0}));
-}
-
-/* What the daemon writes, a client reads, whatever is in it. */
-static void random_texts_survive(void **state)
-{
-    struct random r = random_start(0x7661726c);
-    struct emit e = {0};
-
-    (void)state;
-    for (int round = 0; round < 2000; round++) {
-        char value[32], got[32];
-        size_t n = random_below(&r, sizeof value);
-        bool continues = random_once_in(&r, 2);
-        struct skim_reply reply;
-
-        for (size_t i = 0; i < n; i++)
-            value[i] = (char)random_between(&r, 1, 127);
-        value[n] = '\0';
-        emit_reset(&e);
-        varlink_begin_reply(&e);
-        emit_text(&e, "v", value);
-        varlink_end(&e, continues);
-        assert_ptr_equal(memchr(e.text, '\0', e.len), e.text + e.len - 1);
-        if (!skim_reply(e.text, e.len - 1, &reply))
-            fail_msg("%s is refused", e.text);
-        assert_string_equal(skim_text(skim_member(reply.parameters, "v"), got, sizeof got), value);
-        assert_int_equal(reply.continues, continues);
-    }
-    emit_free(&e);
 }
 
 static void members_are_found(void **state)
@@ -220,6 +141,58 @@ static void members_are_found(void **state)
     assert_null(values[0].text);
 }
 
+/* A key may be written with escapes, by those who hope that somebody does not know it then. */
+static void texts_are_known_however_they_are_written(void **state)
+{
+    static const struct {
+        const char *text, *word;
+        bool same;
+    } rows[] = {
+        {"\"name\"", "name", true},
+        {"\"\\u006eame\"", "name", true},
+        {"\"nam\\u0065\"", "name", true},
+        {"\"n\\u0061me\"", "name", true},
+        {"\"names\"", "name", false},
+        {"\"nam\"", "name", false},
+        {"\"nam\\n\"", "name", false},
+        {"\"\\u006eames\"", "name", false},
+        {"\"\\u006eam\"", "name", false},
+        {"\"Name\"", "name", false},
+        {"\"\\n\"", "name", false},
+        {"\"name\\u0020\"", "name", false},
+        {"3", "name", false},
+        {"null", "null", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        if (skim_is_text(value_of(rows[i].text), rows[i].word) != rows[i].same)
+            fail_msg("%s is %s%s", rows[i].text, rows[i].same ? "not " : "", rows[i].word);
+    assert_false(skim_is_text((struct skim_value){0}, "name"));
+}
+
+/* An array can be gone through in one go with what is in its objects. */
+static void objects_are_entered_where_they_stand(void **state)
+{
+    static const char text[] = "[ {\"a\":1} ,{},{\"b\":[2],\"c\":3}]";
+    struct skim s = skim_array(value_of(text));
+    struct skim_value key;
+    char keys[8] = "";
+    size_t objects = 0;
+
+    (void)state;
+    for (; skim_more(&s); objects++) {
+        assert_true(skim_enter(&s, '{'));
+        while (skim_next_key(&s, &key)) {
+            strncat(keys, key.text + 1, 1);
+            assert_non_null(skim_take(&s).text);
+        }
+    }
+    assert_int_equal(objects, 3);
+    assert_string_equal(keys, "abc");
+    assert_true(skim_ended(&s));
+}
+
 static void integers_are_exact_or_refused(void **state)
 {
     static const struct {
@@ -245,59 +218,99 @@ static void integers_are_exact_or_refused(void **state)
             fail_msg("%s is taken for %lld", bad[i], (long long)n);
 }
 
-/* jansson refuses numbers that are too large and U+0000, which are JSON nevertheless; damage seldom makes these. */
+/* jansson refuses numbers that are too large, which are JSON nevertheless, and keys that damage made the same. */
 static bool beyond_jansson(const json_error_t *error)
 {
     enum json_error_code code = json_error_code(error);
 
-    return code == json_error_numeric_overflow || code == json_error_null_character;
+    return code == json_error_numeric_overflow || code == json_error_duplicate_key;
 }
 
-/* Of the elements and their members. */
-static void check_texts(struct skim_value array, const json_t *expected)
+static void check_value(struct skim_value value, const json_t *expected);
+
+static void check_members(struct skim_value object, json_t *expected)
+{
+    struct skim_value found;
+    const char *key;
+    json_t *member;
+
+    json_object_foreach (expected, key, member) {
+        if (strpbrk(key, "\\\"\b\f\n\r\t") != NULL)
+            continue; // skim_is_text() is not for those
+        found = skim_member(object, key);
+        assert_non_null(found.text);
+        check_value(found, member);
+    }
+}
+
+static void check_values(struct skim_value array, const json_t *expected)
 {
     struct skim s = skim_array(array);
     struct skim_value value;
-    const char *key;
-    json_t *member;
-    char buf[256];
+    size_t n = 0;
 
-    for (size_t i = 0; skim_next(&s, &value); i++) {
-        json_t *element = json_array_get(expected, i);
-        if (json_is_string(element))
-            assert_string_equal(skim_text(value, buf, sizeof buf), json_string_value(element));
-        json_object_foreach (element, key, member) {
-            struct skim_value found = skim_member(value, key);
-            // A key with escapes is not found, and of two that damage made the same, the first one is.
-            if (json_is_string(member) && found.text != NULL && json_object_size(element) == 2)
-                assert_string_equal(skim_text(found, buf, sizeof buf), json_string_value(member));
-        }
+    while (skim_next(&s, &value))
+        check_value(value, json_array_get(expected, n++));
+    assert_int_equal(n, json_array_size(expected));
+}
+
+static void check_value(struct skim_value value, const json_t *expected)
+{
+    char buf[256];
+    int64_t n = 0;
+
+    switch (json_typeof(expected)) {
+    case JSON_OBJECT:
+        assert_true(skim_is(value, '{'));
+        check_members(value, (json_t *)(uintptr_t)expected);
+        break;
+    case JSON_ARRAY:
+        assert_true(skim_is(value, '['));
+        check_values(value, expected);
+        break;
+    case JSON_STRING:
+        assert_string_equal(skim_text(value, buf, sizeof buf), json_string_value(expected));
+        break;
+    case JSON_INTEGER:
+        assert_true(skim_int(value, &n) && n == json_integer_value(expected));
+        break;
+    case JSON_REAL:
+        assert_false(skim_int(value, &n));
+        break;
+    case JSON_TRUE:
+        assert_true(skim_is_word(value, "true"));
+        break;
+    case JSON_FALSE:
+        assert_true(skim_is_word(value, "false"));
+        break;
+    case JSON_NULL:
+        assert_true(skim_is_word(value, "null"));
+        break;
     }
 }
 
 static void check_same(const char *text, size_t len, unsigned *taken, unsigned *refused)
 {
-    struct skim_slice slice;
     json_error_t error;
-    json_t *root = json_loadb(text, len, 0, &error);
-    bool is_slice = json_is_array(json_object_get(json_object_get(root, "parameters"), "jobs"));
-    bool good = skim_slice(text, len, "jobs", &slice);
+    json_t *root = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+    struct skim_value value;
+    bool good = read_whole(text, len, &value);
 
     if (root == NULL && beyond_jansson(&error))
         return;
-    if (json_object_get(root, "error") == NULL && good != is_slice)
+    if (good != (root != NULL))
         fail_msg("%.*s is %s, jansson says: %s", (int)len, text, good ? "taken" : "refused", error.text);
     if (good)
-        check_texts(slice.values, json_object_get(json_object_get(root, "parameters"), "jobs"));
+        check_value(value, root);
     *taken += good;
     *refused += !good;
     json_decref(root);
 }
 
-static void damaged_replies_are_judged_as_by_jansson(void **state)
+static void damaged_texts_are_judged_as_by_jansson(void **state)
 {
     static const char sound[] =
-        "{\"parameters\":{\"jobs\":[{\"n\":-1.5e3,\"m\":\"\\u00e9\\\"\xc3\xa9\xf0\x9f\x8d\xb5\\\\\"},"
+        "{\"parameters\":{\"jobs\":[{\"n\":-1.5e3,\"\\u006d\":\"\\u00e9\\\"\xc3\xa9\xf0\x9f\x8d\xb5\\\\\"},"
         "null, [true,[0,10],{}], \"\", false]},\"continues\":true}";
     static const char spice[] = "{}[]\",:\\ \n019-+.eEu\xc3\xa9tn";
     struct random r = random_start(0x736b696d);
@@ -320,32 +333,34 @@ static void damaged_replies_are_judged_as_by_jansson(void **state)
 
 static void deep_nesting_is_refused(void **state)
 {
-    static const char head[] = "{\"parameters\":{\"jobs\":";
-    static char text[200100];
-    struct skim_slice slice;
+    static char text[200001];
+    struct skim_value value;
 
     (void)state;
     for (size_t depth = 1; depth <= 100000; depth *= 10) {
-        char *p = mempcpy(text, head, sizeof head - 1);
-        memset(p, '[', depth);
-        memset(p + depth, ']', depth);
-        memcpy(p + 2 * depth, "}}", 3);
-        assert_int_equal(slice_of(text, &slice), depth <= 32);
+        memset(text, '[', depth);
+        memset(text + depth, ']', depth);
+        text[2 * depth] = '\0';
+        assert_int_equal(read_whole(text, 2 * depth, &value), depth <= 32);
     }
+    memset(text, '[', 33);
+    memset(text + 33, ']', 33);
+    text[66] = '\0';
+    assert_false(read_whole(text, 66, &value));
+    text[65] = '\0';
+    assert_true(read_whole(text + 1, 64, &value));
 }
 
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slices_are_read),
-        cmocka_unit_test(what_is_no_slice_is_refused),
-        cmocka_unit_test(replies_are_read),
-        cmocka_unit_test(what_is_no_reply_is_refused),
+        cmocka_unit_test(what_is_no_value_is_refused),
         cmocka_unit_test(escapes_are_resolved),
-        cmocka_unit_test(random_texts_survive),
         cmocka_unit_test(members_are_found),
+        cmocka_unit_test(texts_are_known_however_they_are_written),
+        cmocka_unit_test(objects_are_entered_where_they_stand),
         cmocka_unit_test(integers_are_exact_or_refused),
-        cmocka_unit_test(damaged_replies_are_judged_as_by_jansson),
+        cmocka_unit_test(damaged_texts_are_judged_as_by_jansson),
         cmocka_unit_test(deep_nesting_is_refused),
     };
 

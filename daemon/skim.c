@@ -1,16 +1,21 @@
 #include "skim.h"
 
-#include "daemon/text.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
 
-/* As deep as varlink.c lets messages nest. */
+/* A call nests four deep; what nests deeper than this was made to hurt. */
 #define DEPTH_MAX 32
 
-/* What stands for a character that there is not, or that no text can have. */
-#define REPLACEMENT 0xfffd
+/* The longest text that skim_is_text() is asked for, and a NUL. */
+#define TEXT_ROOM 64
+
+/* The halves of a surrogate pair. */
+#define HIGH_FIRST 0xd800
+#define LOW_FIRST  0xdc00
+#define LOW_LAST   0xdfff
 
 static bool is_digit(char c)
 {
@@ -22,6 +27,16 @@ static bool is_hex(char c)
     return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
+/* Of the \uXXXX that begins at p. */
+static uint32_t read_hex(const char *p)
+{
+    uint32_t n = 0;
+
+    for (int i = 2; i < 6; i++)
+        n = n << 4 | (uint32_t)(is_digit(p[i]) ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+    return n;
+}
+
 static const char *skip_space(const char *p, const char *end)
 {
     while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
@@ -31,29 +46,43 @@ static const char *skip_space(const char *p, const char *end)
 
 /* The functions below return where their part of the text ends, or NULL if it is not what it should be. */
 
+/* \uXXXX of this half of a surrogate pair, or of what is none: RFC 8259, section 7. */
+static const char *skip_unicode(const char *p, const char *end, bool low)
+{
+    if (end - p < 6 || p[0] != '\\' || p[1] != 'u' || !is_hex(p[2]) || !is_hex(p[3]) || !is_hex(p[4]) || !is_hex(p[5]))
+        return NULL;
+    uint32_t c = read_hex(p);
+    if (low || (c >= LOW_FIRST && c <= LOW_LAST))
+        return low && c >= LOW_FIRST && c <= LOW_LAST ? p + 6 : NULL;
+    if (c >= HIGH_FIRST && c < LOW_FIRST)
+        return skip_unicode(p + 6, end, true);
+    return c != 0 ? p + 6 : NULL;
+}
+
 static const char *skip_escape(const char *p, const char *end)
 {
-    if (end - p < 2 || strchr("\"\\/bfnrtu", p[1]) == NULL || p[1] == '\0')
+    if (end - p < 2 || p[1] == '\0' || strchr("\"\\/bfnrtu", p[1]) == NULL)
         return NULL;
-    if (p[1] != 'u')
-        return p + 2;
-    if (end - p < 6 || !is_hex(p[2]) || !is_hex(p[3]) || !is_hex(p[4]) || !is_hex(p[5]))
-        return NULL;
-    return p + 6;
+    return p[1] == 'u' ? skip_unicode(p, end, false) : p + 2;
 }
 
 static const char *skip_string(const char *p, const char *end)
 {
+    static const bool plain[256] = {[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... 0x7f] = true};
+
     if (p == end || *p++ != '"')
         return NULL;
-    while (p != NULL && p < end && *p != '"') {
-        unsigned char c = (unsigned char)*p;
-        size_t len = c < 0x80 ? 1 : utf8_length(p);
-        if (c < 0x20 || len == 0)
+    for (;;) {
+        while (plain[(unsigned char)*p]) // the NUL behind the text is not
+            p++;
+        if (p >= end || *p == '"')
+            return p < end ? p + 1 : NULL;
+        size_t len = (unsigned char)*p < 0x80 ? 0 : utf8_length(p);
+        const char *next = *p == '\\' ? skip_escape(p, end) : p + len;
+        if (next == NULL || next == p)
             return NULL;
-        p = c == '\\' ? skip_escape(p, end) : p + len;
+        p = next;
     }
-    return p != NULL && p < end ? p + 1 : NULL;
 }
 
 static const char *skip_digits(const char *p, const char *end)
@@ -147,14 +176,25 @@ bool skim_is(struct skim_value value, char begin)
     return value.text != NULL && value.text[0] == begin;
 }
 
-bool skim_is_word(struct skim_value value, const char *word)
-{
-    return value.text != NULL && value.len == strlen(word) && memcmp(value.text, word, value.len) == 0;
-}
+static void resolve(struct skim_value string, char *buf, size_t size);
 
-bool skim_is_text(struct skim_value value, const char *text)
+bool skim_is_long_text(struct skim_value value, const char *text, size_t len)
 {
-    return skim_is(value, '"') && value.len == strlen(text) + 2 && memcmp(value.text + 1, text, value.len - 2) == 0;
+    const char *string = value.text + 1;
+    char resolved[TEXT_ROOM];
+    size_t same = 0;
+
+    if (!skim_is(value, '"') || value.len < len + 2)
+        return false;
+    if (value.len == len + 2)
+        return memcmp(string, text, len) == 0;
+    // Longer, it can only be the same if one of its characters is escaped.
+    while (same < len && string[same] == text[same])
+        same++;
+    if (string[same] != '\\')
+        return false;
+    resolve(value, resolved, sizeof resolved);
+    return strcmp(resolved, text) == 0;
 }
 
 static void fail(struct skim *s)
@@ -162,8 +202,17 @@ static void fail(struct skim *s)
     s->broken = true;
 }
 
-/* Into an object or array, if one begins here. */
-static bool enter(struct skim *s, char bracket)
+struct skim skim_begin(const char *text, size_t len)
+{
+    return (struct skim){.at = text, .end = text + len};
+}
+
+bool skim_ended(const struct skim *s)
+{
+    return !s->broken && skip_space(s->at, s->end) == s->end;
+}
+
+bool skim_enter(struct skim *s, char bracket)
 {
     s->at = skip_space(s->at, s->end);
     if (s->at == s->end || *s->at != bracket)
@@ -210,13 +259,12 @@ static const char *skip_any(const char *p, const char *end)
     return skip_value(p, end, 0);
 }
 
-static struct skim_value take_value(struct skim *s)
+struct skim_value skim_take(struct skim *s)
 {
     return take(s, skip_any);
 }
 
-/* The next key of an object, with its quotes, and its colon. False at the end. */
-static bool next_key(struct skim *s, struct skim_value *key)
+bool skim_next_key(struct skim *s, struct skim_value *key)
 {
     if (!advance(s, '}'))
         return false;
@@ -232,17 +280,22 @@ static bool next_key(struct skim *s, struct skim_value *key)
 
 struct skim skim_array(struct skim_value array)
 {
-    struct skim s = {.at = array.text, .end = array.text + array.len};
+    struct skim s = skim_begin(array.text, array.len);
 
-    s.broken = !enter(&s, '[');
+    s.broken = !skim_enter(&s, '[');
     return s;
+}
+
+bool skim_more(struct skim *s)
+{
+    return advance(s, ']');
 }
 
 bool skim_next(struct skim *s, struct skim_value *out)
 {
-    if (!advance(s, ']'))
+    if (!skim_more(s))
         return false;
-    *out = take_value(s);
+    *out = skim_take(s);
     return !s->broken;
 }
 
@@ -259,15 +312,15 @@ static size_t find_key(struct skim_value key, const char *const *keys, size_t n,
 
 void skim_members(struct skim_value object, const char *const *keys, struct skim_value *values, size_t n)
 {
-    struct skim s = {.at = object.text, .end = object.text + object.len};
+    struct skim s = skim_begin(object.text, object.len);
     struct skim_value key;
     size_t next = 0;
 
     memset(values, 0, n * sizeof *values);
-    if (!enter(&s, '{'))
+    if (!skim_enter(&s, '{'))
         return;
-    while (next_key(&s, &key)) {
-        struct skim_value value = take_value(&s);
+    while (skim_next_key(&s, &key)) {
+        struct skim_value value = skim_take(&s);
         size_t at = find_key(key, keys, n, next);
         if (at < n) {
             values[at] = value;
@@ -278,86 +331,17 @@ void skim_members(struct skim_value object, const char *const *keys, struct skim
 
 struct skim_value skim_member(struct skim_value object, const char *key)
 {
-    struct skim s = {.at = object.text, .end = object.text + object.len};
+    struct skim s = skim_begin(object.text, object.len);
     struct skim_value found;
 
-    if (!enter(&s, '{'))
+    if (!skim_enter(&s, '{'))
         return (struct skim_value){0};
-    while (next_key(&s, &found)) {
-        struct skim_value value = take_value(&s);
+    while (skim_next_key(&s, &found)) {
+        struct skim_value value = skim_take(&s);
         if (skim_is_text(found, key))
             return value;
     }
     return (struct skim_value){0};
-}
-
-/* A member of a reply, which is one of these or null. */
-static struct skim_value take_member(struct skim *s, const char *begins)
-{
-    struct skim_value value = take_value(s);
-
-    if (skim_is_word(value, "null"))
-        return (struct skim_value){0};
-    if (value.text != NULL && strchr(begins, value.text[0]) == NULL)
-        fail(s);
-    return value;
-}
-
-bool skim_reply(const char *text, size_t len, struct skim_reply *out)
-{
-    struct skim s = {.at = text, .end = text + len};
-    struct skim_value key;
-
-    *out = (struct skim_reply){0};
-    if (!enter(&s, '{'))
-        return false;
-    while (next_key(&s, &key)) {
-        if (skim_is_text(key, "error"))
-            out->error = take_member(&s, "\"");
-        else if (skim_is_text(key, "parameters"))
-            out->parameters = take_member(&s, "{");
-        else if (skim_is_text(key, "continues"))
-            out->continues = skim_is_word(take_member(&s, "tf"), "true");
-        else
-            take_value(&s);
-    }
-    return !s.broken && skip_space(s.at, s.end) == s.end;
-}
-
-/* In the parameters. */
-static void read_parameters(struct skim *s, const char *name, struct skim_slice *out)
-{
-    struct skim_value key;
-
-    if (!enter(s, '{'))
-        fail(s);
-    while (next_key(s, &key)) {
-        struct skim_value value = take_value(s);
-        if (skim_is_text(key, name) && skim_is(value, '['))
-            out->values = value;
-    }
-}
-
-bool skim_slice(const char *text, size_t len, const char *name, struct skim_slice *out)
-{
-    struct skim s = {.at = text, .end = text + len};
-    struct skim_value key;
-
-    *out = (struct skim_slice){0};
-    if (!enter(&s, '{'))
-        return false;
-    while (next_key(&s, &key)) {
-        if (skim_is_text(key, "parameters")) {
-            read_parameters(&s, name, out);
-            continue;
-        }
-        struct skim_value value = take_value(&s);
-        if (skim_is_text(key, "continues"))
-            out->continues = skim_is_word(value, "true");
-        else if (skim_is_text(key, "error") && !skim_is_word(value, "null"))
-            fail(&s);
-    }
-    return !s.broken && skip_space(s.at, s.end) == s.end && out->values.text != NULL;
 }
 
 bool skim_int(struct skim_value value, int64_t *out)
@@ -380,39 +364,27 @@ bool skim_int(struct skim_value value, int64_t *out)
     return true;
 }
 
-static uint32_t read_hex(const char *p)
-{
-    uint32_t n = 0;
-
-    for (int i = 0; i < 4; i++)
-        n = n << 4 | (uint32_t)(is_digit(p[i]) ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
-    return n;
-}
-
 /* The character of a \u escape, of two where two make one; steps over them. */
-static uint32_t take_unicode(const char **p, const char *end)
+static uint32_t take_unicode(const char **p)
 {
-    uint32_t c = read_hex(*p + 2);
+    uint32_t c = read_hex(*p);
 
     *p += 6;
-    if (c >= 0xd800 && c < 0xdc00 && end - *p >= 6 && (*p)[0] == '\\' && (*p)[1] == 'u') {
-        uint32_t low = read_hex(*p + 2);
-        if (low >= 0xdc00 && low < 0xe000) {
-            *p += 6;
-            return 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
-        }
+    if (c >= HIGH_FIRST && c < LOW_FIRST) {
+        c = 0x10000 + ((c - HIGH_FIRST) << 10) + (read_hex(*p) - LOW_FIRST);
+        *p += 6;
     }
-    return c == 0 || (c >= 0xd800 && c < 0xe000) ? REPLACEMENT : c;
+    return c;
 }
 
 /* The bytes of the escape at *p, of which there are at most 4; steps over it. */
-static char *resolve_escape(char *to, const char **p, const char *end)
+static char *resolve_escape(char *to, const char **p)
 {
     static const char pairs[] = "b\bf\fn\nr\rt\t";
     char c = (*p)[1];
 
     if (c == 'u')
-        return utf8_put(to, take_unicode(p, end));
+        return utf8_put(to, take_unicode(p));
     *p += 2;
     for (size_t i = 0; i < sizeof pairs - 1; i += 2)
         if (c == pairs[i])
@@ -433,7 +405,7 @@ static void resolve(struct skim_value string, char *buf, size_t size)
         to = mempcpy(to, p, MIN(plain, (size_t)(last - to)));
         p += plain;
         if (p < end) {
-            size_t n = (size_t)(resolve_escape(escape, &p, end) - escape);
+            size_t n = (size_t)(resolve_escape(escape, &p) - escape);
             to = mempcpy(to, escape, MIN(n, (size_t)(last - to)));
         }
     }
