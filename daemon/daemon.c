@@ -70,6 +70,7 @@ struct daemon {
     struct control *control;
     struct reloader *reloader;
     int64_t start;
+    pid_t pid;
     struct lateness lateness; // of all ticks
     int64_t tick_time;        // the clock as last read in this slice
     unsigned timed;           // ticks since then
@@ -441,6 +442,7 @@ static void on_status(void *ctx, struct daemon_status *out)
         .log_target = log_target_name(sink_target(d->sink)),
         .exit_when_done = d->settings.exit_when_done,
         .start = d->start,
+        .pid = d->pid,
         .suppressed = report_suppressed(d->report),
         .log_lost = stats.lost,
         .actions = reactions_counts(d->reactions),
@@ -513,6 +515,7 @@ static int make_loop(struct daemon *d, char *why, size_t size)
         return text_explain(why, size, r, "cannot make an event loop with backend %s: %s",
                             loop_backend_name(settings->backend), strerror(-r));
     loop_set_accuracy(d->loop, settings->accuracy);
+    d->pid = getpid(); // once: it is a system call
     d->start = loop_now(d->loop);
     return 0;
 }
@@ -731,7 +734,7 @@ int daemon_run(struct daemon *d)
     if (d->durable != NULL)
         snprintf(restored, sizeof restored, " restored=%llu", (unsigned long long)durable_restored(d->durable));
     report_daemon(d->report, LOG_NOTICE, "ready", "version=%s pid=%ld jobs=%u%s backend=%s socket=%s", TWISTY_VERSION,
-                  (long)getpid(), counts.live, restored, loop_backend(d->loop), control_path(d->control));
+                  (long)d->pid, counts.live, restored, loop_backend(d->loop), control_path(d->control));
     notifier_ready(&d->notifier, durable_degraded(d->durable));
     settle(d);
     int r = d->stop != NULL ? 0 : loop_run(d->loop);

@@ -12,6 +12,9 @@
 /* The longest text that skim_is_text() is asked for, and a NUL. */
 #define TEXT_ROOM 64
 
+/* The longest that one byte of a text can be written: \u001F */
+#define ESCAPE_MAX 6
+
 /* The halves of a surrogate pair. */
 #define HIGH_FIRST 0xd800
 #define LOW_FIRST  0xdc00
@@ -180,18 +183,14 @@ static void resolve(struct skim_value string, char *buf, size_t size);
 
 bool skim_is_long_text(struct skim_value value, const char *text, size_t len)
 {
-    const char *string = value.text + 1;
     char resolved[TEXT_ROOM];
-    size_t same = 0;
 
     if (!skim_is(value, '"') || value.len < len + 2)
         return false;
     if (value.len == len + 2)
-        return memcmp(string, text, len) == 0;
-    // Longer, it can only be the same if one of its characters is escaped.
-    while (same < len && string[same] == text[same])
-        same++;
-    if (string[same] != '\\')
+        return memcmp(value.text + 1, text, len) == 0;
+    // Longer, it can only be the same if some of its characters are escaped.
+    if (value.len > len * ESCAPE_MAX + 2 || memchr(value.text, '\\', value.len) == NULL)
         return false;
     resolve(value, resolved, sizeof resolved);
     return strcmp(resolved, text) == 0;

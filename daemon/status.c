@@ -2,8 +2,6 @@
 
 #include "text.h"
 
-#include <unistd.h>
-
 static void put_loop_source(void *ctx, const char *purpose, const char *detail, int number, unsigned what)
 {
     static const struct {
@@ -74,7 +72,7 @@ static void put_daemon(struct emit *e, const struct status *s, const struct wire
     const struct daemon_status *daemon = &s->daemon;
 
     emit_text(e, "version", TWISTY_VERSION);
-    emit_int(e, "pid", getpid());
+    emit_int(e, "pid", daemon->pid);
     emit_int(e, "startUsec", wire_usec(clock, daemon->start));
     emit_int(e, "uptimeNsec", clock->now - daemon->start);
     emit_text(e, "backend", loop_backend(s->loop));

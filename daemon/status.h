@@ -12,6 +12,8 @@
 #include "loop.h"
 #include "wire.h"
 
+#include <sys/types.h>
+
 /* What only daemon.c knows. */
 struct daemon_status {
     const char *configuration; // NULL: none
@@ -19,6 +21,7 @@ struct daemon_status {
     const char *log_target;
     bool exit_when_done;
     int64_t start; // of the loop's clock
+    pid_t pid;
     uint64_t suppressed;
     uint64_t log_lost;
     struct action_counts actions;
