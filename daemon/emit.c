@@ -8,12 +8,6 @@
 
 #define ROOM_FIRST 1024
 
-/* The longest that becomes of one byte: \u001F */
-#define ESCAPE_MAX 6
-
-/* Of INT64_MIN, with its sign and a NUL. */
-#define INT_TEXT_MAX 21
-
 void emit_free(struct emit *e)
 {
     free(e->text);
@@ -41,49 +35,20 @@ bool emit_grow(struct emit *e, size_t n)
     return true;
 }
 
-static void put(struct emit *e, char *to, const void *bytes, size_t n)
-{
-    if (to == NULL)
-        return;
-    memcpy(to, bytes, n);
-    e->len += n;
-}
-
 void emit_bytes(struct emit *e, const void *bytes, size_t n)
 {
     if (e->room - e->len >= n || emit_grow(e, n))
-        put(e, e->text + e->len, bytes, n);
+        emit_end(e, mempcpy(e->text + e->len, bytes, n));
 }
 
-void emit_open_value(struct emit *e, char bracket)
+char *emit_digits(char *to, int64_t value)
 {
-    put(e, emit_next(e, 1), &bracket, 1);
-}
+    struct line line = line_begin(to, EMIT_INT_MAX);
 
-void emit_null_value(struct emit *e)
-{
-    put(e, emit_next(e, 4), "null", 4);
-}
-
-void emit_bool_value(struct emit *e, bool value)
-{
-    if (value)
-        put(e, emit_next(e, 4), "true", 4);
-    else
-        put(e, emit_next(e, 5), "false", 5);
-}
-
-void emit_int_value(struct emit *e, int64_t value)
-{
-    char *to = emit_next(e, INT_TEXT_MAX);
-
-    if (to == NULL)
-        return;
-    struct line line = line_begin(to, INT_TEXT_MAX);
     if (value < 0)
         line_bytes(&line, "-", 1);
     line_number(&line, value < 0 ? -(uint64_t)value : (uint64_t)value);
-    e->len += line.len;
+    return to + line.len;
 }
 
 /* A character that cannot stand for itself: RFC 8259, section 7. */
@@ -103,13 +68,10 @@ static char *put_escape(char *to, char c)
     return to;
 }
 
-void emit_text_value(struct emit *e, const char *text)
+char *emit_quoted(char *to, const char *text)
 {
     static const bool plain[256] = {[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... 0x7f] = true};
-    char *begin = emit_next(e, strlen(text) * ESCAPE_MAX + 2), *to = begin;
 
-    if (to == NULL)
-        return;
     *to++ = '"';
     for (;;) {
         while (plain[(unsigned char)*text])
@@ -124,13 +86,13 @@ void emit_text_value(struct emit *e, const char *text)
         text += MAX(n, 1);
     }
     *to++ = '"';
-    e->len += (size_t)(to - begin);
+    return to;
 }
 
 void emit_texts(struct emit *e, const char *key, const char *const texts[], size_t n)
 {
     emit_open(e, key, '[');
     for (size_t i = 0; i < n; i++)
-        emit_text_value(e, texts[i]);
+        emit_text(e, NULL, texts[i]);
     emit_close(e, ']');
 }

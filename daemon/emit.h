@@ -29,52 +29,62 @@ void emit_reset(struct emit *e);
 /* Bytes as they are. */
 void emit_bytes(struct emit *e, const void *bytes, size_t n);
 
-/* Values without a key. */
-void emit_open_value(struct emit *e, char bracket);
-void emit_null_value(struct emit *e);
-void emit_int_value(struct emit *e, int64_t value);
-void emit_bool_value(struct emit *e, bool value);
-void emit_text_value(struct emit *e, const char *text);
-
 /* An array of texts. */
 void emit_texts(struct emit *e, const char *key, const char *const texts[], size_t n);
 
 /* Make room for n more bytes. */
 bool emit_grow(struct emit *e, size_t n);
 
-/* Where a key or value of `n` bytes goes, behind a comma if one is due; NULL when there is no memory. */
-static inline char *emit_next(struct emit *e, size_t n)
+/* Of INT64_MIN, with its sign and a NUL. */
+#define EMIT_INT_MAX 21
+
+/* Write a number or a text, for which there is room; return where it ends. */
+char *emit_digits(char *to, int64_t value);
+char *emit_quoted(char *to, const char *text);
+
+/* What one byte of a text becomes at most: \u001F */
+#define EMIT_ESCAPE_MAX 6
+
+/*
+ * Put a comma, if one is due, and the key, which needs no escapes; NULL: none. Returns where a value of at most n bytes
+ * goes; NULL when there is no memory. Inline, for most keys are literals, whose length the compiler knows.
+ */
+static inline char *emit_begin(struct emit *e, const char *key, size_t n)
 {
-    if (__builtin_expect(e->room - e->len <= n, false) && !emit_grow(e, n + 1))
+    const size_t len = key != NULL ? strlen(key) : 0;
+
+    if (__builtin_expect(e->room - e->len < len + n + 4, false) && !emit_grow(e, len + n + 4))
         return NULL;
     char *to = e->text + e->len;
-    if (e->len == 0 || to[-1] == '{' || to[-1] == '[' || to[-1] == ':')
-        return to;
-    e->len++;
-    *to = ',';
-    return to + 1;
+    if (e->len > 0 && to[-1] != '{' && to[-1] != '[')
+        *to++ = ',';
+    if (key != NULL) {
+        *to++ = '"';
+        to = mempcpy(to, key, len);
+        *to++ = '"';
+        *to++ = ':';
+    }
+    return to;
 }
 
-/* A key that needs no escapes; NULL: none. Inline, for most are literals, whose length the compiler knows. */
-static inline void emit_key(struct emit *e, const char *key)
+/* The value that was begun ends here. */
+static inline void emit_end(struct emit *e, const char *to)
 {
-    size_t len = key != NULL ? strlen(key) : 0;
-    char *to = key != NULL ? emit_next(e, len + 3) : NULL;
+    e->len = (size_t)(to - e->text);
+}
 
-    if (to == NULL)
-        return;
-    *to++ = '"';
-    to = mempcpy(to, key, len);
-    *to++ = '"';
-    *to = ':';
-    e->len += len + 3;
+static inline void emit_word(struct emit *e, const char *key, const char *word, size_t n)
+{
+    char *to = emit_begin(e, key, n);
+
+    if (to != NULL)
+        emit_end(e, mempcpy(to, word, n));
 }
 
 /* '{' or '[', and what ends it. */
 static inline void emit_open(struct emit *e, const char *key, char bracket)
 {
-    emit_key(e, key);
-    emit_open_value(e, bracket);
+    emit_word(e, key, &bracket, 1);
 }
 
 static inline void emit_close(struct emit *e, char bracket)
@@ -84,30 +94,40 @@ static inline void emit_close(struct emit *e, char bracket)
 
 static inline void emit_null(struct emit *e, const char *key)
 {
-    emit_key(e, key);
-    emit_null_value(e);
-}
-
-static inline void emit_int(struct emit *e, const char *key, int64_t value)
-{
-    emit_key(e, key);
-    emit_int_value(e, value);
+    emit_word(e, key, "null", 4);
 }
 
 static inline void emit_bool(struct emit *e, const char *key, bool value)
 {
-    emit_key(e, key);
-    emit_bool_value(e, value);
+    if (value)
+        emit_word(e, key, "true", 4);
+    else
+        emit_word(e, key, "false", 5);
+}
+
+static inline void emit_int(struct emit *e, const char *key, int64_t value)
+{
+    char *to = emit_begin(e, key, EMIT_INT_MAX);
+
+    if (to == NULL)
+        return;
+    if (value >= 0 && value < 10) // as most are
+        *to++ = (char)('0' + value);
+    else
+        to = emit_digits(to, value);
+    emit_end(e, to);
 }
 
 /* NULL gives null. In place of a byte that is not UTF-8 stands U+FFFD. */
-static inline void emit_text(struct emit *e, const char *key, const char *text)
+__attribute__((always_inline)) static inline void emit_text(struct emit *e, const char *key, const char *text)
 {
-    emit_key(e, key);
-    if (text == NULL)
-        emit_null_value(e);
-    else
-        emit_text_value(e, text);
+    if (text == NULL) {
+        emit_null(e, key);
+        return;
+    }
+    char *to = emit_begin(e, key, strlen(text) * EMIT_ESCAPE_MAX + 2);
+    if (to != NULL)
+        emit_end(e, emit_quoted(to, text));
 }
 
 #endif

@@ -129,11 +129,15 @@ static bool any_kept(struct job **jobs, size_t n)
 static void reply_added(struct methods *m, const struct request *rq, struct job **jobs, size_t n, uint64_t added)
 {
     struct wire_clock clock = reply_clock(m->loop);
+    size_t n_told = n;
     struct emit e = {0};
 
+    if (request_flag(rq, "brief"))
+        n_told = 0;
+    emit_grow(&e, n_told * WIRE_JOB_USUAL); // at once: as it grows, it would be copied again and again
     varlink_begin_reply(&e);
     emit_open(&e, "jobs", '[');
-    for (size_t i = 0; i < n && !request_flag(rq, "brief"); i++)
+    for (size_t i = 0; i < n_told; i++)
         wire_job(&e, jobs[i], &clock);
     emit_close(&e, ']');
     emit_int(&e, "added", (int64_t)added);

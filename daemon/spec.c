@@ -83,17 +83,15 @@ const char *missed_policy_name(enum missed_policy policy)
     return missed_names[policy];
 }
 
-char *report_rule_format(struct report_rule rule, char *buf, size_t size)
+const char *report_rule_format(struct report_rule rule, char *buf, size_t size)
 {
     char span[QUANTITY_TEXT_MAX];
 
     switch (rule.when) {
     case REPORT_ALL:
-        snprintf(buf, size, "all");
-        break;
+        return "all";
     case REPORT_NONE:
-        snprintf(buf, size, "none");
-        break;
+        return "none";
     case REPORT_EVERY_N:
         snprintf(buf, size, "every %lld", (long long)rule.every);
         break;

@@ -122,7 +122,9 @@ enum spec_key job_hook_key(enum job_hook hook);
 const char *on_failure_name(const struct job_spec *spec);
 
 const char *missed_policy_name(enum missed_policy policy);
-char *report_rule_format(struct report_rule rule, char *buf, size_t size);
+
+/* As the key report says it; in buf, where it is not a word. */
+const char *report_rule_format(struct report_rule rule, char *buf, size_t size);
 
 /* Does a job of this kind have this key? */
 bool spec_kind_has(enum job_kind kind, enum spec_key key);

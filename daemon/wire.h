@@ -19,6 +19,9 @@ struct wire_clock {
 /* The time of day at `when`. */
 int64_t wire_usec(const struct wire_clock *clock, int64_t when);
 
+/* As many bytes as a Job usually has, and some more. */
+#define WIRE_JOB_USUAL 768
+
 /* Type Job, in an array. */
 void wire_job(struct emit *e, const struct job *job, const struct wire_clock *clock);
 
