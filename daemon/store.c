@@ -656,6 +656,7 @@ static bool await_end(struct store *s, int ms)
             pthread_mutex_unlock(&s->lock);
             see_results(s);
             pthread_mutex_lock(&s->lock);
+            pthread_cond_signal(&s->to_thread); // for what was submitted: there is no turn of the loop after this
         } else if (ms < 0) {
             pthread_cond_wait(&s->to_loop, &s->lock);
         } else {
@@ -670,11 +671,11 @@ static bool await_end(struct store *s, int ms)
 /* What is not on the disk by now will not be waited for. */
 static void give_up(struct store *s, bool ended, int wait_ms)
 {
-    char why[WHY_MAX];
-
-    snprintf(why, sizeof why, "%s: the daemon ended before the disk had taken it, in %d s; the next start will show",
-             s->path, wait_ms / 1000);
-    s->hooks.done(s->hooks.ctx, s->last, ended ? s->degraded : why);
+    if (!ended)
+        snprintf(s->degraded, sizeof s->degraded,
+                 "%s: the daemon ended before the disk had taken it, in %d s; the next start will show", s->path,
+                 wait_ms / 1000);
+    s->hooks.done(s->hooks.ctx, s->last, s->degraded);
 }
 
 bool store_close(struct store *s, const struct progress *progress, int wait_ms)

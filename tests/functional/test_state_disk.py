@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import subprocess
 import threading
@@ -310,6 +311,7 @@ def test_who_waits_for_the_disk_when_the_daemon_ends(kept, fault):
         for client in clients:
             with pytest.raises(Closed):
                 client.receive()
+    d.wait_for('^state error="' + re.escape(str(kept.file)))  # the log tells as well, before it ends
     d.wait_for("^exit why=SIGTERM")
     assert d.wait_exit() == 0
 
