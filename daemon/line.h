@@ -24,13 +24,20 @@ static inline struct line line_begin(char *buf, size_t size)
     return (struct line){.buf = buf, .size = size};
 }
 
-/* Where n is a constant, as with most texts, the first memcpy() is a few moves. */
+/*
+ * Where n is a constant, as with most texts, the first memcpy() is a few moves. Where it is not, gcc sees from the room
+ * that it is small, and would make of memcpy() a "rep movs", which takes longer to begin than a whole line to write; a
+ * memmove() it calls.
+ */
 static inline void line_bytes(struct line *line, const void *bytes, size_t n)
 {
     size_t room = line->size - line->len - 1;
 
     if (__builtin_expect(n <= room, true)) {
-        memcpy(line->buf + line->len, bytes, n);
+        if (__builtin_constant_p(n))
+            memcpy(line->buf + line->len, bytes, n);
+        else
+            memmove(line->buf + line->len, bytes, n);
     } else {
         memcpy(line->buf + line->len, bytes, room);
         n = room;
