@@ -100,23 +100,22 @@ int sched_reserve(struct sched *s, uint32_t n)
 /* The place of each is the number of those before it. This is counted: branches on random keys cost more. */
 static void sort(struct entry *entries, uint32_t n)
 {
-    struct entry sorted[BLOCK];
+    struct entry unsorted[BLOCK];
     uint32_t place[BLOCK];
 
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t key = entries[i].key;
+        struct entry e = entries[i];
         uint32_t before = i;
         for (uint32_t j = 0; j < i; j++) {
-            uint32_t later = entries[j].key > key;
+            uint32_t later = unsorted[j].key > e.key;
             place[j] += later;
             before -= later;
         }
+        unsorted[i] = e;
         place[i] = before;
     }
     for (uint32_t i = 0; i < n; i++)
-        sorted[place[i]] = entries[i];
-    for (uint32_t i = 0; i < n; i++)
-        entries[i] = sorted[i];
+        entries[place[i]] = unsorted[i];
 }
 
 static bool can_open(const struct sched *s, uint32_t i)
