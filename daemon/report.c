@@ -208,11 +208,13 @@ static void compose_line(struct composed *c, const struct job *job, const struct
         add_number(&line, " suppressed=", suppressed);
     if (job_message(job) != NULL)
         add_quoted(&line, " msg=", job_message(job), SINK_LINE_MAX);
+    c->record.line = line.buf;
+    c->record.len = line.len;
 }
 
 static void add_field(struct sink_record *record, const char *name, const char *value)
 {
-    record->fields[record->n_fields++] = (struct sink_field){name, value};
+    record->fields[record->n_fields++] = (struct sink_field){name, value, strlen(value)};
 }
 
 static void add_number_field(struct sink_record *record, const char *name, char *buf, size_t size, uint64_t n)
@@ -220,7 +222,7 @@ static void add_number_field(struct sink_record *record, const char *name, char 
     struct line line = line_begin(buf, size);
 
     line_number(&line, n);
-    add_field(record, name, buf);
+    record->fields[record->n_fields++] = (struct sink_field){name, buf, line.len};
 }
 
 static void compose_fields(struct composed *c, const struct job *job, const struct job_event *ev)
@@ -256,7 +258,6 @@ static int write_event(struct report *r, const struct job *job, const struct job
 
     compose_line(&c, job, ev, suppressed);
     c.record.priority = priority_of(ev);
-    c.record.line = c.text;
     c.record.message_id = report_events[ev->type].message_id;
     c.record.n_fields = 0;
     if (sink_target(r->sink) == LOG_TARGET_JOURNAL)
@@ -467,7 +468,7 @@ void report_daemon(struct report *r, int priority, const char *event, const char
 {
     char text[SINK_LINE_MAX + 1], buf[SINK_LINE_MAX + 1];
     struct line line = line_begin(buf, sizeof buf);
-    struct sink_record record = {.priority = priority, .line = buf, .message_id = find_message_id(event)};
+    struct sink_record record = {.priority = priority, .message_id = find_message_id(event)};
     va_list args;
 
     if (priority > r->log_level)
@@ -479,6 +480,8 @@ void report_daemon(struct report *r, int priority, const char *event, const char
     if (text[0] != '\0')
         line_text(&line, " ");
     add_own_text(&line, text);
+    record.line = line.buf;
+    record.len = line.len;
     add_field(&record, "TWISTY_EVENT", event);
     sink_write(r->sink, &record, true);
 }
@@ -489,7 +492,7 @@ static int write_run(struct report *r, int priority, const char *event, const st
 {
     char buf[SINK_LINE_MAX + 1], id[24];
     struct line line = line_begin(buf, sizeof buf);
-    struct sink_record record = {.priority = priority, .line = buf, .message_id = find_message_id(event)};
+    struct sink_record record = {.priority = priority, .message_id = find_message_id(event)};
 
     line_text(&line, event);
     line_text(&line, " job=");
@@ -498,6 +501,8 @@ static int write_run(struct report *r, int priority, const char *event, const st
     line_text(&line, " action=");
     line_text(&line, run->action);
     line_text(&line, more);
+    record.line = line.buf;
+    record.len = line.len;
     add_field(&record, "TWISTY_EVENT", event);
     add_field(&record, "TWISTY_JOB", run->job);
     add_number_field(&record, "TWISTY_ID", id, sizeof id, run->id);

@@ -114,13 +114,13 @@ static void refresh_stamp(struct sink *s)
 }
 
 /* The length of a line that may have to be cut: never within a character. */
-static size_t cut_length(const char *text)
+static size_t cut_length(const struct sink_record *record)
 {
-    size_t len = strnlen(text, SINK_LINE_MAX);
+    size_t len = SINK_LINE_MAX;
 
-    if (text[len] == '\0')
-        return len;
-    while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+    if (record->len <= SINK_LINE_MAX)
+        return record->len;
+    while (len > 0 && ((unsigned char)record->line[len] & 0xc0) == 0x80)
         len--;
     return len;
 }
@@ -150,11 +150,11 @@ static void format_journal(struct line *out, const struct sink_record *record)
     line_text(out, "\nSYSLOG_FACILITY=");
     line_number(out, LOG_FAC(LOG_DAEMON));
     line_text(out, "\nSYSLOG_IDENTIFIER=twistyd\n");
-    add_field(out, "MESSAGE", record->line, cut_length(record->line));
+    add_field(out, "MESSAGE", record->line, cut_length(record));
     if (record->message_id != NULL)
         add_field(out, "MESSAGE_ID", record->message_id, strlen(record->message_id));
     for (unsigned i = 0; i < record->n_fields; i++)
-        add_field(out, record->fields[i].name, record->fields[i].value, strlen(record->fields[i].value));
+        add_field(out, record->fields[i].name, record->fields[i].value, record->fields[i].len);
 }
 
 static void format_syslog(struct sink *s, struct line *out, const struct sink_record *record)
@@ -164,7 +164,7 @@ static void format_syslog(struct sink *s, struct line *out, const struct sink_re
     line_number(out, (uint64_t)(LOG_DAEMON | record->priority));
     line_text(out, ">");
     line_bytes(out, s->stamp, s->stamp_len);
-    line_bytes(out, record->line, cut_length(record->line));
+    line_bytes(out, record->line, cut_length(record));
 }
 
 static void format_stderr(const struct sink *s, struct line *out, const struct sink_record *record)
@@ -174,7 +174,7 @@ static void format_stderr(const struct sink *s, struct line *out, const struct s
         line_number(out, (uint64_t)record->priority);
         line_text(out, ">");
     }
-    line_bytes(out, record->line, cut_length(record->line));
+    line_bytes(out, record->line, cut_length(record));
     line_text(out, "\n");
 }
 
@@ -348,12 +348,13 @@ static size_t format_lost(struct sink *s, char *buf, size_t size)
     struct sink_record record = {
         .priority = LOG_WARNING,
         .line = text,
-        .fields = {{"TWISTY_EVENT", "lost"}},
+        .fields = {{"TWISTY_EVENT", "lost", strlen("lost")}},
         .n_fields = 1,
     };
 
     line_text(&line, "lost lines=");
     line_number(&line, s->untold);
+    record.len = line.len;
     return format_record(s, &record, buf, size);
 }
 

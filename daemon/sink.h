@@ -15,6 +15,7 @@
 #include "watch.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* The longest line, in bytes; what is longer is cut. */
@@ -23,14 +24,20 @@
 /* Extra fields of a record on the journal. */
 #define SINK_FIELDS_MAX 12
 
+/*
+ * Line and values have their lengths, in bytes, with them: who wrote them knows, and to look for the end of what was
+ * only just written takes time.
+ */
 struct sink_field {
     const char *name; // "TWISTY_JOB"
     const char *value;
+    size_t len; // of the value
 };
 
 struct sink_record {
     int priority; // LOG_ERR ... LOG_DEBUG
     const char *line;
+    size_t len;             // of the line
     const char *message_id; // 32 hex digits, or NULL
     struct sink_field fields[SINK_FIELDS_MAX];
     unsigned n_fields;

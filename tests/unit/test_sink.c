@@ -83,7 +83,7 @@ static void open_stderr_sink(struct fixture *f, int fd)
 
 static int write_line(struct fixture *f, const char *line, bool keep)
 {
-    return sink_write(f->sink, &(struct sink_record){.priority = LOG_INFO, .line = line}, keep);
+    return sink_write(f->sink, &(struct sink_record){.priority = LOG_INFO, .line = line, .len = strlen(line)}, keep);
 }
 
 static int write_number(struct fixture *f, unsigned n, bool keep)
@@ -172,8 +172,9 @@ static void journal_entry_byte_for_byte(void **state)
     struct sink_record record = {
         .priority = LOG_NOTICE,
         .line = "start job=tea id=1",
+        .len = strlen("start job=tea id=1"),
         .message_id = "0123456789abcdef0123456789abcdef",
-        .fields = {{"TWISTY_EVENT", "start"}, {"TWISTY_JOB", "tea"}},
+        .fields = {{"TWISTY_EVENT", "start", 5}, {"TWISTY_JOB", "tea", 3}},
         .n_fields = 2,
     };
     static const char expected[] = "PRIORITY=5\n"
@@ -197,7 +198,8 @@ static void journal_newline_goes_with_its_length(void **state)
     struct sink_record record = {
         .priority = LOG_INFO,
         .line = "one\nMESSAGE=two",
-        .fields = {{"TWISTY_JOB", "\xff\x01=\"\\\n"}, {"TWISTY_EVENT", ""}},
+        .len = strlen("one\nMESSAGE=two"),
+        .fields = {{"TWISTY_JOB", "\xff\x01=\"\\\n", 6}, {"TWISTY_EVENT", "", 0}},
         .n_fields = 2,
     };
     static const char message[] = "\nMESSAGE\n\x0f\0\0\0\0\0\0\0one\nMESSAGE=two\n";
