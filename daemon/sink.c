@@ -89,12 +89,11 @@ static void refresh_stamp(struct sink *s)
 {
     static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    struct timespec now;
+    time_t now = time(NULL);
     struct line out;
     struct tm tm;
 
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    if (now.tv_sec == s->stamp_sec || !localtime_r(&now.tv_sec, &tm))
+    if (now == s->stamp_sec || !localtime_r(&now, &tm))
         return;
     out = line_begin(s->stamp, sizeof s->stamp);
     line_text(&out, months[tm.tm_mon]);
@@ -109,7 +108,7 @@ static void refresh_stamp(struct sink *s)
     line_text(&out, " twistyd[");
     line_number(&out, (uint64_t)getpid());
     line_text(&out, "]: ");
-    s->stamp_sec = now.tv_sec;
+    s->stamp_sec = now;
     s->stamp_len = out.len;
 }
 
