@@ -26,6 +26,7 @@
 #define HANDLES_MAX (UINT32_C(1) << 30) // places in the trie's pool are numbers of 32 bits
 #define QUEUED      UINT32_C(1)         // in a stamp: the handle has a deadline
 #define LAST_STAMPS (UINT32_MAX - 2)    // this one and UINT32_MAX
+#define ROUGH_BITS  10                  // of a key, beside the 5 that number the entries of a block
 
 struct sched {
     uint32_t open;     // the first slot, sorted; or NONE
@@ -97,25 +98,43 @@ int sched_reserve(struct sched *s, uint32_t n)
     return 0;
 }
 
-/* The place of each is the number of those before it. This is counted: branches on random keys cost more. */
-static void sort(struct entry *entries, uint32_t n)
-{
-    struct entry unsorted[BLOCK];
-    uint32_t place[BLOCK];
+/* For sort(): numbers that the compiler compares all at once. */
+#define LANES 8
+typedef int16_t lanes __attribute__((vector_size(LANES * sizeof(int16_t))));
 
-    for (uint32_t i = 0; i < n; i++) {
-        struct entry e = entries[i];
-        uint32_t before = i;
-        for (uint32_t j = 0; j < i; j++) {
-            uint32_t later = unsorted[j].key > e.key;
-            place[j] += later;
-            before -= later;
-        }
-        unsorted[i] = e;
-        place[i] = before;
+/*
+ * Sort the entries of one block, whose keys differ in the lowest `bits` bits at most; equal ones stay in their order.
+ *
+ * First by the highest of these bits, as many as go into a lane with the entry's number, so that no two are equal. The
+ * place of each is the number of those before it. This is counted: branches on random keys cost more. What is left to
+ * insertion is those that are very near to each other.
+ */
+static void sort(struct entry *entries, uint32_t n, uint32_t bits)
+{
+    uint32_t left_out = bits > ROUGH_BITS ? bits - ROUGH_BITS : 0;
+    struct entry sorted[BLOCK];
+    union {
+        int16_t of[BLOCK];
+        lanes lanes[BLOCK / LANES];
+    } rough, place;
+
+    for (uint32_t i = 0; i < n; i++)
+        rough.of[i] = (int16_t)((entries[i].key >> left_out & ((1 << ROUGH_BITS) - 1)) * BLOCK + i);
+    for (uint32_t l = 0; l * LANES < n; l++) {
+        lanes before = {0};
+        for (uint32_t i = 0; i < n; i++)
+            before -= rough.lanes[l] > rough.of[i];
+        place.lanes[l] = before;
     }
     for (uint32_t i = 0; i < n; i++)
-        entries[place[i]] = unsorted[i];
+        sorted[place.of[i]] = entries[i];
+    for (uint32_t i = 0; i < n; i++) {
+        struct entry e = sorted[i];
+        uint32_t at = i;
+        for (; at > 0 && entries[at - 1].key > e.key; at--)
+            entries[at] = entries[at - 1];
+        entries[at] = e;
+    }
 }
 
 static bool can_open(const struct sched *s, uint32_t i)
@@ -135,7 +154,7 @@ static void open_slot(struct sched *s, uint32_t i)
         return;
     for (uint32_t at = slot.from; at < slot.to; at++) // they will be asked for when the entries are taken
         __builtin_prefetch(&s->stamps[t->pool[at].handle], 1);
-    sort(&t->pool[slot.from], slot.to - slot.from);
+    sort(&t->pool[slot.from], slot.to - slot.from, t->shift[i / LEVEL_SLOTS]);
 }
 
 static void split_slot(struct sched *s, uint32_t i)
