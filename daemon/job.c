@@ -62,7 +62,7 @@ struct job_spec job_spec_of(const struct job *job)
 }
 
 /* How far the job is with its count: with `delay` a missed tick does not count, with the others it does. */
-static uint64_t progress(const struct job *job)
+static inline uint64_t progress(const struct job *job)
 {
     return job->traits->spec.missed == MISSED_DELAY ? job_ticks(job) : job->passed;
 }
@@ -80,12 +80,12 @@ uint64_t job_left(const struct job *job)
 }
 
 /* The grid point that the job waits for. A loop that does not start at once leaves out point 0. */
-static uint64_t next_point(const struct job *job)
+static inline uint64_t next_point(const struct job *job)
 {
     return job->passed + (job_kind(job) == JOB_LOOP && !job->traits->spec.immediate);
 }
 
-static int64_t grid_time(const struct job *job)
+static inline int64_t grid_time(const struct job *job)
 {
     int64_t offset = job_kind(job) == JOB_ONCE ? 0 : rate_due(job_rate(job), next_point(job));
     int64_t due;
@@ -109,7 +109,8 @@ int64_t job_rest(const struct job *job, int64_t now)
     return job->state == JOB_PAUSED ? due : due - now;
 }
 
-static struct job_event *emit(const struct job *job, enum job_event_type type, int64_t now, struct job_events *out)
+static inline struct job_event *emit(const struct job *job, enum job_event_type type, int64_t now,
+                                     struct job_events *out)
 {
     struct job_event *ev = &out->ev[out->n++];
 

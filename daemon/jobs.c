@@ -138,25 +138,31 @@ uint32_t jobs_max(const struct jobs *jobs)
     return jobs->config.max_jobs;
 }
 
-/* Take the job into the counts (by = 1), or out of them before it changes (by = -1). */
-static void account(struct jobs *jobs, const struct job *job, int by)
+/* Take the job, in that state, into the counts (by = 1), or out of them (by = -1). */
+static void account_as(struct jobs *jobs, const struct job *job, enum job_state state, int by)
 {
     uint32_t one = (uint32_t)by; // unsigned arithmetic wraps: adding it takes one away
 
-    if (job_ended(job))
+    if (state >= JOB_FINISHED)
         return;
     jobs->counts.live += one;
     if (!job_background(job))
         jobs->counts.foreground += one;
-    if (job->state == JOB_PAUSED)
+    if (state == JOB_PAUSED)
         jobs->counts.paused += one;
+}
+
+/* The same with the state that it has: out of them before it changes. */
+static void account(struct jobs *jobs, const struct job *job, int by)
+{
+    account_as(jobs, job, (enum job_state)job->state, by);
 }
 
 /*
  * Put the job where its state says: into the schedule, and on or off the list of ended ones. A job that is behind
  * queues at `now`, after all that are due, so that one which never catches up starves nobody.
  */
-static void settle(struct jobs *jobs, struct job *job, int64_t now)
+static inline void settle(struct jobs *jobs, struct job *job, int64_t now)
 {
     int64_t due = job_due(job);
     bool ended = job_ended(job);
@@ -177,7 +183,7 @@ static void settle(struct jobs *jobs, struct job *job, int64_t now)
     }
 }
 
-static void tell(struct jobs *jobs, struct job *job, const struct job_events *events)
+static inline void tell(struct jobs *jobs, struct job *job, const struct job_events *events)
 {
     for (unsigned i = 0; i < events->n; i++) {
         const struct job_event *ev = &events->ev[i];
@@ -535,25 +541,36 @@ static void prefetch_job(const struct job *job)
         __builtin_prefetch((const char *)job + at, 1);
 }
 
+/* A step of a job that is due. Its place in the counts changes only when it ends. */
+static void run_one(struct jobs *jobs, struct job *job, int64_t now)
+{
+    enum job_state before = (enum job_state)job->state;
+    struct job_events events;
+
+    job_run(job, now, &events);
+    if (job_ended(job))
+        account_as(jobs, job, before, -1);
+    settle(jobs, job, now);
+    tell(jobs, job, &events);
+}
+
 /*
  * The due ones are taken in batches: their memory is on its way from far before the first of them is run. At a million
  * jobs that is most of what a tick costs.
  */
 size_t jobs_run_due(struct jobs *jobs, int64_t now, size_t max)
 {
-    struct job_events events;
     uint32_t slots[RUN_BATCH];
+    struct job *due[RUN_BATCH];
     size_t steps = 0, n;
 
     while (steps < max && (n = sched_pop_due_many(jobs->sched, now, slots, MIN(max - steps, RUN_BATCH))) > 0) {
-        for (size_t i = 0; i < n; i++)
-            prefetch_job(job_at(jobs, slots[i]));
         for (size_t i = 0; i < n; i++) {
-            struct job *job = job_at(jobs, slots[i]);
-            account(jobs, job, -1);
-            job_run(job, now, &events);
-            stepped(jobs, job, now, &events, 0);
+            due[i] = slab_at(&jobs->slab, slots[i]);
+            prefetch_job(due[i]);
         }
+        for (size_t i = 0; i < n; i++)
+            run_one(jobs, due[i], now);
         steps += n;
     }
     return steps;

@@ -292,12 +292,9 @@ static u128 divide(u128 a, u128 b)
     return (a | b) >> 64 == 0 ? (uint64_t)a / (uint64_t)b : a / b;
 }
 
-int64_t rate_due(struct rate rate, uint64_t k)
+int64_t rate_due_divided(struct rate rate, uint64_t k)
 {
     u128 exact = (u128)k * rate.ns;
-
-    if (rate.ticks == 1) // as most are: nothing to divide, nothing to round
-        return exact > TIME_NEVER ? TIME_NEVER : (int64_t)exact;
     u128 whole = divide(exact, rate.ticks);
     uint64_t rest = (uint64_t)(exact - whole * rate.ticks);
 
@@ -309,11 +306,6 @@ int64_t rate_due(struct rate rate, uint64_t k)
 int64_t rate_interval(struct rate rate)
 {
     return rate_due(rate, 1);
-}
-
-bool rate_is_faster(struct rate rate, int64_t interval)
-{
-    return rate.ns < (u128)interval * rate.ticks;
 }
 
 /* rate_due(k) > e  <=>  k * ns / ticks + 1/2 >= e + 1  <=>  k >= (2e + 1) * ticks / (2 * ns) */

@@ -50,13 +50,26 @@ char *rate_format(struct rate rate, char *buf, size_t size);
 int64_t rate_interval(struct rate rate);
 
 /* Is the time between two ticks shorter than `interval`, at least 0? Much cheaper than to know it. */
-bool rate_is_faster(struct rate rate, int64_t interval);
+static inline bool rate_is_faster(struct rate rate, int64_t interval)
+{
+    return rate.ns < (unsigned __int128)interval * rate.ticks;
+}
 
 /*
  * When tick k is due, in nanoseconds after tick 0: k * ns / ticks, rounded half up from the exact value, so that no
- * rate drifts. TIME_NEVER when that is more than an int64_t holds.
+ * rate drifts. TIME_NEVER when that is more than an int64_t holds. Callers take rate_due().
  */
-int64_t rate_due(struct rate rate, uint64_t k);
+int64_t rate_due_divided(struct rate rate, uint64_t k);
+
+/* The same, for all rates: most have nothing to divide. */
+static inline int64_t rate_due(struct rate rate, uint64_t k)
+{
+    int64_t due;
+
+    if (rate.ticks != 1)
+        return rate_due_divided(rate, k);
+    return __builtin_mul_overflow(rate.ns, k, &due) ? TIME_NEVER : due;
+}
 
 /*
  * How many ticks are due by `elapsed` nanoseconds after tick 0, tick 0 included: the smallest k with
