@@ -106,7 +106,7 @@ BENCHES = (
         cases=(case(100_000, "mixed", 0, quick=True),),
         figures=(Figure("per_tick", "instructions per tick"),),
         turns=1,
-        promises=(Promise("100,000 mixed", "per_tick", check=680),),
+        promises=(Promise("100,000 mixed", "per_tick", check=560),),
     ),
     Bench(
         name="longest",
