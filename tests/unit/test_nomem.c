@@ -12,6 +12,7 @@
 #include "daemon/sched.h"
 #include "daemon/store.h"
 #include "daemon/waits.h"
+#include "tests/unit/idle_loop.h"
 #include "tests/unit/jobs_world.h"
 
 #include <errno.h>
@@ -673,18 +674,6 @@ struct parts {
     int error;
 };
 
-static void on_wake(void *ctx, int64_t now)
-{
-    (void)ctx;
-    (void)now;
-}
-
-static void on_signal(void *ctx, int signal_nr)
-{
-    (void)ctx;
-    (void)signal_nr;
-}
-
 static void on_ready(void *ctx)
 {
     (void)ctx;
@@ -736,12 +725,12 @@ static void parts_init(struct parts *parts)
 {
     const struct jobs_config config = {10000, 1000, {1, 2}};
     const struct jobs_hooks hooks = {on_parts_event, on_parts_changed, on_parts_removed, parts};
-    const struct loop_hooks loop_hooks = {.wake = on_wake, .signal = on_signal};
 
     *parts = (struct parts){0};
     parts->world.jobs = jobs_new(&config, &hooks);
     assert_non_null(parts->world.jobs);
-    assert_int_equal(loop_new(BACKEND_AUTO, CLOCK_KIND_MONOTONIC, &loop_hooks, &parts->loop), 0);
+    parts->loop = idle_loop_new();
+    assert_non_null(parts->loop);
     assert_int_equal(sink_open(LOG_TARGET_STDERR, NULL, loop_watches(parts->loop), on_ready, NULL, &parts->sink), 0);
     parts->report = report_new(parts->sink, &(struct report_config){.log_level = LOG_EMERG});
     assert_non_null(parts->report);

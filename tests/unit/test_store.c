@@ -1,6 +1,7 @@
 /* The thread that keeps the state, where its turns and those of the loop can miss each other. */
-#include "daemon/loop.h"
 #include "daemon/store.h"
+
+#include "tests/unit/idle_loop.h"
 
 #include <dirent.h>
 #include <sched.h>
@@ -26,18 +27,6 @@ struct fixture {
     uint64_t kept;
     char error[256];
 };
-
-static void on_wake(void *ctx, int64_t now)
-{
-    (void)ctx;
-    (void)now;
-}
-
-static void on_signal(void *ctx, int signal_nr)
-{
-    (void)ctx;
-    (void)signal_nr;
-}
 
 static void on_done(void *ctx, uint64_t upto, const char *error)
 {
@@ -124,10 +113,9 @@ static int open_store(struct fixture *f)
 
 static int setup(void **state)
 {
-    const struct loop_hooks hooks = {.wake = on_wake, .signal = on_signal};
     struct fixture *f = calloc(1, sizeof *f);
 
-    if (f == NULL || loop_new(BACKEND_AUTO, CLOCK_KIND_MONOTONIC, &hooks, &f->loop) < 0)
+    if (f == NULL || (f->loop = idle_loop_new()) == NULL)
         return -1;
     strcpy(f->directory, "/dev/shm/twisty-store-XXXXXX");
     if (mkdtemp(f->directory) == NULL)

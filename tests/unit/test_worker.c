@@ -1,7 +1,7 @@
 /* Work on a thread of its own: beside the loop, without its signals, and told of from the loop. */
 #include "daemon/worker.h"
 
-#include "daemon/loop.h"
+#include "tests/unit/idle_loop.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -24,18 +24,6 @@ struct fixture {
     atomic_bool may_end;
 };
 
-static void on_wake(void *ctx, int64_t now)
-{
-    (void)ctx;
-    (void)now;
-}
-
-static void on_signal(void *ctx, int signal_nr)
-{
-    (void)ctx;
-    (void)signal_nr;
-}
-
 static void on_done(void *ctx)
 {
     struct fixture *f = ctx;
@@ -48,9 +36,8 @@ static void on_done(void *ctx)
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    const struct loop_hooks hooks = {.wake = on_wake, .signal = on_signal};
 
-    if (f == NULL || loop_new(BACKEND_AUTO, CLOCK_KIND_MONOTONIC, &hooks, &f->loop) < 0)
+    if (f == NULL || (f->loop = idle_loop_new()) == NULL)
         return -1;
     f->worker = worker_new(loop_watches(f->loop), "test", on_done, f);
     *state = f;
