@@ -255,6 +255,8 @@ static const char *value_text(struct skim_value value, enum spec_type type, char
     case SPEC_STRING:
         return skim_text(value, buf, VALUE_ROOM);
     case SPEC_INTEGER:
+        if (skim_is_word(value, "-0"))
+            return "0"; // to a reader of text it would be negative
         if (strspn(value.text, "-0123456789") != value.len)
             return NULL;
         *(char *)mempcpy(buf, value.text, value.len) = '\0';

@@ -1154,6 +1154,10 @@ def test_a_value_is_taken_as_it_was_sent_or_refused(daemon):
         assert reason in parameters["reason"]
     job = d.call("Add", {"jobs": [{"kind": "once", "delay": "1h", "message": "\u00e9" * 128}]})["jobs"][0]
     assert job["message"] == "\u00e9" * 128
+    with d.connect() as client:
+        jobs = b'[{"kind":"loop","name":"x"},{"kind":"once","count":-0}]'
+        assert answer_to(client, "Add", b'{"method":"io.twisty.Control.Add","parameters":{"jobs":%b}}' % jobs) == (
+            "InvalidJob", {"index": 1, "field": "count", "reason": "a once job has no count"})
 
 
 def test_a_connection_that_is_being_closed_reads_no_more(daemon):
