@@ -269,7 +269,7 @@ static const char *value_text(struct skim_value value, enum spec_type type, char
     return NULL;
 }
 
-static void explain_unknown(const char *member, struct spec_error *err)
+static int explain_unknown(const char *member, struct spec_error *err)
 {
     struct nearest nearest;
 
@@ -277,22 +277,18 @@ static void explain_unknown(const char *member, struct spec_error *err)
     for (unsigned i = 0; i < KEY_COUNT_ADDED; i++)
         nearest_offer(&nearest, spec_keys[i].json);
     if (nearest.best != NULL)
-        snprintf(err->why, sizeof err->why, "unknown member; did you mean '%s'?", nearest.best);
-    else
-        snprintf(err->why, sizeof err->why, "unknown member");
+        return text_explain(err->why, sizeof err->why, -EINVAL, "unknown member; did you mean '%s'?", nearest.best);
+    return text_explain(err->why, sizeof err->why, -EINVAL, "unknown member");
 }
 
-static int find_key(struct skim_value member, enum spec_key *out, struct spec_error *err)
+/* KEY_COUNT_ADDED: it is none. */
+static enum spec_key find_key(struct skim_value member)
 {
-    char name[WIRE_FIELD_MAX];
+    unsigned key = 0;
 
-    for (unsigned i = 0; i < KEY_COUNT_ADDED; i++)
-        if (skim_is_text(member, spec_keys[i].json)) {
-            *out = (enum spec_key)i;
-            return 0;
-        }
-    explain_unknown(skim_text(member, name, sizeof name), err);
-    return -EINVAL;
+    while (key < KEY_COUNT_ADDED && !skim_is_text(member, spec_keys[key].json))
+        key++;
+    return (enum spec_key)key;
 }
 
 static int set_key(struct spec_draft *draft, enum spec_key key, struct skim_value value, struct spec_error *err)
@@ -300,8 +296,6 @@ static int set_key(struct spec_draft *draft, enum spec_key key, struct skim_valu
     const enum spec_type type = spec_keys[key].type;
     char buf[VALUE_ROOM];
 
-    if (spec_draft_has(draft, key))
-        return text_explain(err->why, sizeof err->why, -EINVAL, "is given twice");
     if (value.len >= sizeof buf)
         return text_explain(err->why, sizeof err->why, -EINVAL, "is too long");
     const char *text = value_text(value, type, buf);
@@ -310,20 +304,33 @@ static int set_key(struct spec_draft *draft, enum spec_key key, struct skim_valu
     return spec_draft_set(draft, key, text, err);
 }
 
+/* One that is null is left out, but it is there: `seen` has a bit for each key that was. */
+static int set_member(struct spec_draft *draft, struct skim_value member, struct skim_value value, uint32_t *seen,
+                      struct spec_error *err)
+{
+    const bool left_out = skim_is_word(value, "null");
+    const enum spec_key key = find_key(member);
+    char name[WIRE_FIELD_MAX];
+
+    if (key == KEY_COUNT_ADDED && !left_out)
+        return explain_unknown(skim_text(member, name, sizeof name), err);
+    if (key == KEY_COUNT_ADDED)
+        return 0;
+    if ((*seen & 1U << key) != 0)
+        return text_explain(err->why, sizeof err->why, -EINVAL, "is given twice");
+    *seen |= 1U << key;
+    return left_out ? 0 : set_key(draft, key, value, err);
+}
+
 int wire_draft(struct skim *s, struct spec_draft *draft, char field[static WIRE_FIELD_MAX], struct spec_error *err)
 {
     struct skim_value member;
-    enum spec_key key;
+    uint32_t seen = 0;
     int r = 0;
 
     skim_enter(s, '{');
     while (r == 0 && skim_next_key(s, &member)) {
-        struct skim_value value = skim_take(s);
-        if (skim_is_word(value, "null"))
-            continue;
-        r = find_key(member, &key, err);
-        if (r == 0)
-            r = set_key(draft, key, value, err);
+        r = set_member(draft, member, skim_take(s), &seen, err);
         if (r < 0)
             skim_text(member, field, WIRE_FIELD_MAX);
     }

@@ -1130,7 +1130,11 @@ def test_what_is_given_twice_is_refused(daemon):
             ("Stop", b'"match":["a"],"match":["b"]', ("InvalidParameter", {"parameter": "match"})),
             ("List", b'"all":true,"\\u0061ll":null', ("InvalidParameter", {"parameter": "all"})),
             ("Add", b'"jobs":[{"kind":"loop","kind":"once"}]',
-             ("InvalidJob", {"index": 0, "field": "kind", "reason": "is given twice"}))):
+             ("InvalidJob", {"index": 0, "field": "kind", "reason": "is given twice"})),
+            ("Add", b'"jobs":[{"kind":"loop"},{"name":null,"kind":"loop","name":"x"}]',
+             ("InvalidJob", {"index": 1, "field": "name", "reason": "is given twice"})),
+            ("Add", b'"jobs":[{"kind":"loop","name":"x","n\\u0061me":null}]',
+             ("InvalidJob", {"index": 0, "field": "name", "reason": "is given twice"}))):
         with d.connect() as client:
             text = b'{"method":"io.twisty.Control.%b","parameters":{%b}}' % (method.encode(), parameters)
             assert answer_to(client, method, text) == expected
