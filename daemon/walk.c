@@ -83,7 +83,7 @@ static const char **find_name(const struct walk *walk, const char *name)
     return bsearch(&name, walk->sorted, walk->n_names, sizeof(char *), compare_names);
 }
 
-/* Keep each name once. */
+/* Keep each name once, where it stands first. */
 static void drop_repeated(struct walk *walk)
 {
     size_t given = walk->n_names, sorted = 0, kept = 0;
@@ -92,7 +92,12 @@ static void drop_repeated(struct walk *walk)
     for (size_t i = 0; i < given; i++)
         if (i == 0 || strcmp(walk->sorted[i], walk->sorted[sorted - 1]) != 0)
             walk->sorted[sorted++] = walk->sorted[i];
+    if (sorted == given)
+        return;
     walk->n_names = sorted;
+    // Of those that are equal the first is to stay, while qsort() leaves any of them.
+    for (size_t i = given; i-- > 0;)
+        *find_name(walk, walk->names[i]) = walk->names[i];
     for (size_t i = 0; i < given; i++)
         if (*find_name(walk, walk->names[i]) == walk->names[i])
             walk->names[kept++] = walk->names[i];
