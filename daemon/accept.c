@@ -56,7 +56,7 @@ static int read_spec(const struct accept *a, size_t i, struct skim *jobs, struct
 {
     struct spec_draft draft = {0};
     struct spec_error error = {0};
-    char member[WIRE_FIELD_MAX];
+    char member[VARLINK_NAME_ROOM];
     const char *field = member;
 
     int r = wire_draft(jobs, &draft, member, &error);

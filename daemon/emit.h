@@ -46,21 +46,26 @@ char *emit_quoted(char *to, const char *text);
 #define EMIT_ESCAPE_MAX 6
 
 /*
- * Put a comma, if one is due, and the key, which needs no escapes; NULL: none. Returns where a value of at most n bytes
- * goes; NULL when there is no memory. Inline, for most keys are literals, whose length the compiler knows.
+ * Is there room for a comma, this key (NULL: none) and a value of at most n bytes? False when there is no memory. This
+ * and the next are inline, for most keys are literals, whose length the compiler knows.
  */
-static inline char *emit_begin(struct emit *e, const char *key, size_t n)
+static inline bool emit_has_room(struct emit *e, const char *key, size_t n)
 {
-    const size_t len = key != NULL ? strlen(key) : 0;
+    const size_t len = (key != NULL ? strlen(key) : 0) + n + 4;
 
-    if (__builtin_expect(e->room - e->len < len + n + 4, false) && !emit_grow(e, len + n + 4))
-        return NULL;
+    return __builtin_expect(e->room - e->len >= len, true) || emit_grow(e, len);
+}
+
+/* Put a comma, if one is due, and the key, which needs no escapes. Returns where the value goes. */
+static inline char *emit_begin(struct emit *e, const char *key)
+{
     char *to = e->text + e->len;
+
     if (e->len > 0 && to[-1] != '{' && to[-1] != '[')
         *to++ = ',';
     if (key != NULL) {
         *to++ = '"';
-        to = mempcpy(to, key, len);
+        to = mempcpy(to, key, strlen(key));
         *to++ = '"';
         *to++ = ':';
     }
@@ -75,10 +80,8 @@ static inline void emit_end(struct emit *e, const char *to)
 
 static inline void emit_word(struct emit *e, const char *key, const char *word, size_t n)
 {
-    char *to = emit_begin(e, key, n);
-
-    if (to != NULL)
-        emit_end(e, mempcpy(to, word, n));
+    if (emit_has_room(e, key, n))
+        emit_end(e, mempcpy(emit_begin(e, key), word, n));
 }
 
 /* '{' or '[', and what ends it. */
@@ -107,10 +110,9 @@ static inline void emit_bool(struct emit *e, const char *key, bool value)
 
 static inline void emit_int(struct emit *e, const char *key, int64_t value)
 {
-    char *to = emit_begin(e, key, EMIT_INT_MAX);
-
-    if (to == NULL)
+    if (!emit_has_room(e, key, EMIT_INT_MAX))
         return;
+    char *to = emit_begin(e, key);
     if (value >= 0 && value < 10) // as most are
         *to++ = (char)('0' + value);
     else
@@ -121,13 +123,10 @@ static inline void emit_int(struct emit *e, const char *key, int64_t value)
 /* NULL gives null. In place of a byte that is not UTF-8 stands U+FFFD. */
 __attribute__((always_inline)) static inline void emit_text(struct emit *e, const char *key, const char *text)
 {
-    if (text == NULL) {
+    if (text == NULL)
         emit_null(e, key);
-        return;
-    }
-    char *to = emit_begin(e, key, strlen(text) * EMIT_ESCAPE_MAX + 2);
-    if (to != NULL)
-        emit_end(e, emit_quoted(to, text));
+    else if (emit_has_room(e, key, strlen(text) * EMIT_ESCAPE_MAX + 2))
+        emit_end(e, emit_quoted(emit_begin(e, key), text));
 }
 
 #endif

@@ -40,9 +40,6 @@ struct methods {
 /* Who may call a method: see the comment at the top of the interface file. */
 enum access { ANYONE, MEMBERS, PRIVILEGED };
 
-/* The longest name of a parameter that is told back whole, and a NUL. */
-#define PARAM_NAME_ROOM 64
-
 enum param_type { PARAM_END, PARAM_BOOLEAN, PARAM_STRING, PARAM_STRINGS, PARAM_ARRAY };
 
 struct param {
@@ -510,26 +507,26 @@ static size_t find_param(const struct method *method, struct skim_value key)
     return i;
 }
 
-/* Is a parameter missing, of the wrong type, unknown, or there twice? Then here is the first one that is. */
-static bool has_bad_param(const struct method *method, const struct request *rq, char bad[static PARAM_NAME_ROOM])
+/* Is a parameter unknown, there twice, missing or of the wrong type? Then here is the first one that is. */
+static bool has_bad_param(const struct method *method, const struct request *rq, char bad[static VARLINK_NAME_ROOM])
 {
     unsigned seen = 0;
 
-    for (const struct param *p = method->params; p->type != PARAM_END; p++) {
-        struct skim_value value = request_param(rq, p->name);
-        if (value.text == NULL ? !p->required : has_type(value, p->type))
-            continue;
-        snprintf(bad, PARAM_NAME_ROOM, "%s", p->name);
-        return true;
-    }
     for (size_t i = 0; i < rq->call->n; i++) {
         struct skim_value key = rq->call->parameters[i].key;
         size_t place = find_param(method, key);
         if (method->params[place].type == PARAM_END || (seen & 1U << place) != 0) {
-            skim_text(key, bad, PARAM_NAME_ROOM);
+            skim_text(key, bad, VARLINK_NAME_ROOM);
             return true;
         }
         seen |= 1U << place;
+    }
+    for (const struct param *p = method->params; p->type != PARAM_END; p++) {
+        struct skim_value value = request_param(rq, p->name);
+        if (value.text == NULL ? p->required : !has_type(value, p->type)) {
+            snprintf(bad, VARLINK_NAME_ROOM, "%s", p->name);
+            return true;
+        }
     }
     return false;
 }
@@ -575,7 +572,7 @@ static void reply_unknown(const struct request *rq)
 static bool dispatch(struct methods *m, const struct request *rq)
 {
     const struct method *method = NULL;
-    char bad[PARAM_NAME_ROOM];
+    char bad[VARLINK_NAME_ROOM];
 
     for (size_t i = 0; i < ARRAY_SIZE(methods) && method == NULL; i++)
         if (skim_is_text(rq->call->method, methods[i].name))

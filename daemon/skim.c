@@ -49,7 +49,7 @@ static const char *skip_space(const char *p, const char *end)
 
 /* The functions below return where their part of the text ends, or NULL if it is not what it should be. */
 
-/* \uXXXX of this half of a surrogate pair, or of what is none: RFC 8259, section 7. */
+/* The \uXXXX of a character, which may take two, or the second of two (low): RFC 8259, section 7. */
 static const char *skip_unicode(const char *p, const char *end, bool low)
 {
     if (end - p < 6 || p[0] != '\\' || p[1] != 'u' || !is_hex(p[2]) || !is_hex(p[3]) || !is_hex(p[4]) || !is_hex(p[5]))
@@ -69,6 +69,7 @@ static const char *skip_escape(const char *p, const char *end)
     return p[1] == 'u' ? skip_unicode(p, end, false) : p + 2;
 }
 
+/* `end` may also be that of a value that was passed over before: then its quotes are in it, and the loop ends there. */
 static const char *skip_string(const char *p, const char *end)
 {
     static const bool plain[256] = {[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... 0x7f] = true};
@@ -181,7 +182,7 @@ bool skim_is(struct skim_value value, char begin)
 
 static void resolve(struct skim_value string, char *buf, size_t size);
 
-bool skim_is_long_text(struct skim_value value, const char *text, size_t len)
+bool skim_equals(struct skim_value value, const char *text, size_t len)
 {
     char resolved[TEXT_ROOM];
 

@@ -67,7 +67,8 @@ static inline bool skim_is_word(struct skim_value value, const char *word)
     return value.text != NULL && value.len == strlen(word) && memcmp(value.text, word, value.len) == 0;
 }
 
-bool skim_is_long_text(struct skim_value value, const char *text, size_t len);
+/* Is it this string of `len` bytes? Callers take skim_is_text(). */
+bool skim_equals(struct skim_value value, const char *text, size_t len);
 
 /*
  * Is it this string, however it is written? For texts of ASCII that need no escapes, and have 1 to 60 bytes. Inline,
@@ -77,7 +78,7 @@ bool skim_is_long_text(struct skim_value value, const char *text, size_t len);
 static inline bool skim_is_text(struct skim_value value, const char *text)
 {
     return value.text != NULL && (value.text[1] == text[0] || value.text[1] == '\\') &&
-           skim_is_long_text(value, text, strlen(text));
+           skim_equals(value, text, strlen(text));
 }
 
 /* A string, without its quotes and with its escapes resolved; at most size - 1 bytes of it. NULL if it is none. */

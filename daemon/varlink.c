@@ -12,6 +12,12 @@ static const char *const call_members[] = {
     [METHOD] = "method", [PARAMETERS] = "parameters", [MORE] = "more", [ONEWAY] = "oneway", [UPGRADE] = "upgrade",
 };
 
+static const unsigned call_flags[] = {
+    [MORE] = VARLINK_MORE,
+    [ONEWAY] = VARLINK_ONEWAY,
+    [UPGRADE] = VARLINK_UPGRADE,
+};
+
 /* They begin here, or null does. */
 static bool read_parameters(struct skim *s, struct varlink_call *call)
 {
@@ -40,11 +46,11 @@ static bool read_member(struct skim *s, enum call_member member, struct varlink_
         return skim_is(value, '"');
     }
     if (skim_is_word(value, "true"))
-        call->flags |= 1U << (member - MORE);
+        call->flags |= call_flags[member];
     return skim_is_word(value, "true") || skim_is_word(value, "false");
 }
 
-/* From its bracket on. No member may be there twice: two readers could take it for two calls. */
+/* From its bracket on. None of these members may be there twice: two readers could take it for two calls. */
 static bool read_call(struct skim *s, struct varlink_call *call)
 {
     unsigned member, seen = 0;

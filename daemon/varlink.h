@@ -27,6 +27,9 @@ enum { VARLINK_MORE = 1, VARLINK_ONEWAY = 2, VARLINK_UPGRADE = 4 };
 /* More parameters than any method has: of as many, one is unknown, or is there twice. */
 #define VARLINK_PARAMETERS_MAX 8
 
+/* The longest name of a parameter or member that an error tells back whole, and a NUL. */
+#define VARLINK_NAME_ROOM 64
+
 struct varlink_parameter {
     struct skim_value key, value;
 };

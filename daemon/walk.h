@@ -39,7 +39,10 @@ struct walk_error {
 
 struct walk;
 
-/* Read the names and globs of a call, an array of strings or absent. 0; -E2BIG: over a bound; -ENOMEM. */
+/*
+ * Append the names and globs of a call, an array of strings or absent. 0; -E2BIG: over a bound; -ENOMEM; and with an
+ * error some of them may be there already.
+ */
 int walk_read_match(struct skim_value match, struct text_list *out, struct walk_error *error);
 
 /*

@@ -242,13 +242,23 @@ static const char *const type_names[] = {
     [SPEC_BOOLEAN] = "true or false",
 };
 
-/*
- * Enough for what every value of a key may be, each of its characters escaped. What is longer is no such value, and is
- * not to become one by being cut.
- */
+/* Enough for every value of a key that is not padded with spaces, each of its characters escaped. */
 #define VALUE_ROOM (6 * MESSAGE_LEN_MAX + 8)
 
-/* The member's value as the text that the INI file would have; NULL when it is of another type. */
+static bool has_type(struct skim_value value, enum spec_type type)
+{
+    switch (type) {
+    case SPEC_STRING:
+        return skim_is(value, '"');
+    case SPEC_INTEGER:
+        return strspn(value.text, "-0123456789") == value.len;
+    case SPEC_BOOLEAN:
+        return skim_is_word(value, "true") || skim_is_word(value, "false");
+    }
+    return false;
+}
+
+/* The value, which has this type, as the text that the INI file would have. */
 static const char *value_text(struct skim_value value, enum spec_type type, char buf[static VALUE_ROOM])
 {
     switch (type) {
@@ -257,14 +267,10 @@ static const char *value_text(struct skim_value value, enum spec_type type, char
     case SPEC_INTEGER:
         if (skim_is_word(value, "-0"))
             return "0"; // to a reader of text it would be negative
-        if (strspn(value.text, "-0123456789") != value.len)
-            return NULL;
         *(char *)mempcpy(buf, value.text, value.len) = '\0';
         return buf;
     case SPEC_BOOLEAN:
-        if (skim_is_word(value, "true"))
-            return "yes";
-        return skim_is_word(value, "false") ? "no" : NULL;
+        return skim_is_word(value, "true") ? "yes" : "no";
     }
     return NULL;
 }
@@ -296,12 +302,11 @@ static int set_key(struct spec_draft *draft, enum spec_key key, struct skim_valu
     const enum spec_type type = spec_keys[key].type;
     char buf[VALUE_ROOM];
 
-    if (value.len >= sizeof buf)
-        return text_explain(err->why, sizeof err->why, -EINVAL, "is too long");
-    const char *text = value_text(value, type, buf);
-    if (text == NULL)
+    if (!has_type(value, type))
         return text_explain(err->why, sizeof err->why, -EINVAL, "is not %s", type_names[type]);
-    return spec_draft_set(draft, key, text, err);
+    if (value.len >= sizeof buf) // cut, it might become something that is right
+        return text_explain(err->why, sizeof err->why, -EINVAL, "is too long");
+    return spec_draft_set(draft, key, value_text(value, type, buf), err);
 }
 
 /* One that is null is left out, but it is there: `seen` has a bit for each key that was. */
@@ -310,7 +315,7 @@ static int set_member(struct spec_draft *draft, struct skim_value member, struct
 {
     const bool left_out = skim_is_word(value, "null");
     const enum spec_key key = find_key(member);
-    char name[WIRE_FIELD_MAX];
+    char name[VARLINK_NAME_ROOM];
 
     if (key == KEY_COUNT_ADDED && !left_out)
         return explain_unknown(skim_text(member, name, sizeof name), err);
@@ -322,7 +327,7 @@ static int set_member(struct spec_draft *draft, struct skim_value member, struct
     return left_out ? 0 : set_key(draft, key, value, err);
 }
 
-int wire_draft(struct skim *s, struct spec_draft *draft, char field[static WIRE_FIELD_MAX], struct spec_error *err)
+int wire_draft(struct skim *s, struct spec_draft *draft, char field[static VARLINK_NAME_ROOM], struct spec_error *err)
 {
     struct skim_value member;
     uint32_t seen = 0;
@@ -332,7 +337,7 @@ int wire_draft(struct skim *s, struct spec_draft *draft, char field[static WIRE_
     while (r == 0 && skim_next_key(s, &member)) {
         r = set_member(draft, member, skim_take(s), &seen, err);
         if (r < 0)
-            skim_text(member, field, WIRE_FIELD_MAX);
+            skim_text(member, field, VARLINK_NAME_ROOM);
     }
     return r;
 }

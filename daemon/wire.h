@@ -8,7 +8,7 @@
 #include "emit.h"
 #include "job.h"
 #include "report.h"
-#include "skim.h"
+#include "varlink.h"
 
 /* The loop's clock and the time of day, read together. */
 struct wire_clock {
@@ -45,13 +45,10 @@ void wire_exit(struct emit *e, const char *why, const struct wire_clock *clock);
 /* Text from outside, which is escaped if it is not printable. */
 void wire_text(struct emit *e, const char *key, const char *text);
 
-/* The longest name of a member that is told back whole, and a NUL. */
-#define WIRE_FIELD_MAX 64
-
 /*
  * Type JobSpec, an object that begins at `s`, into a draft; 0, and `s` is behind it. -EINVAL or -ERANGE with err->why
  * and the member's name in field[]; -ENOMEM.
  */
-int wire_draft(struct skim *s, struct spec_draft *draft, char field[static WIRE_FIELD_MAX], struct spec_error *err);
+int wire_draft(struct skim *s, struct spec_draft *draft, char field[static VARLINK_NAME_ROOM], struct spec_error *err);
 
 #endif

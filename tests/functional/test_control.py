@@ -1144,6 +1144,14 @@ def test_what_is_given_twice_is_refused(daemon):
     assert d.list() == {}
 
 
+def test_of_many_unknown_parameters_the_first_is_told(daemon):
+    d = daemon()
+    unknown = b",".join(b'"%c":1' % letter for letter in b"abcdefghi")
+    with d.connect() as client:
+        text = b'{"method":"io.twisty.Control.Stop","parameters":{%b,"match":[]}}' % unknown
+        assert answer_to(client, "Stop", text) == ("InvalidParameter", {"parameter": "a"})
+
+
 def test_a_value_is_taken_as_it_was_sent_or_refused(daemon):
     """Neither cut nor rounded to something that is right."""
     d = daemon()
@@ -1151,6 +1159,7 @@ def test_a_value_is_taken_as_it_was_sent_or_refused(daemon):
             ({"kind": "loop", "interval": "1h" + " " * 2000 + "x"}, "interval", "is too long"),
             ({"kind": "countdown", "rate": "1", "count": 10**30}, "count", "is too large"),
             ({"kind": "countdown", "rate": "1", "count": 2.0}, "count", "is not an integer"),
+            ({"kind": "once", "name": ["x" * 2000]}, "name", "is not a string"),
             ({"kind": "once", "message": "x" * 257}, "message", "is longer than 256 bytes"),
             ({"kind": "once", "m" * 100: 1}, "m" * 63, "unknown member")):
         kind, parameters = error_of(d.call, "Add", {"jobs": [spec]})
