@@ -75,9 +75,10 @@ static int read_spec(const struct accept *a, size_t i, struct skim *jobs, struct
 /* Only the privileged can put a job in the place of another user's, or start that one again. */
 static bool may_take_name(const struct accept *a, const struct job_spec *spec)
 {
-    const struct job *holder = spec->name != NULL ? jobs_find(a->jobs, spec->name) : NULL;
-
-    if (holder == NULL || a->rq->peer->privileged || holder->owner == a->rq->peer->uid)
+    if (spec->name == NULL || a->rq->peer->privileged)
+        return true;
+    const struct job *holder = jobs_find(a->jobs, spec->name);
+    if (holder == NULL || holder->owner == a->rq->peer->uid)
         return true;
     return !job_ended(holder) && !request_flag(a->rq, "replace") && !request_flag(a->rq, "reset");
 }

@@ -49,9 +49,11 @@ const char *conf_words_at(const struct conf_words *words, size_t i)
 
 int conf_words_find(const struct conf_words *words, const char *wanted)
 {
-    for (size_t i = 0; i < words->n; i++)
-        if (strcmp(conf_words_at(words, i), wanted) == 0)
+    for (size_t i = 0; i < words->n; i++) {
+        const char *word = conf_words_at(words, i);
+        if (word[0] == wanted[0] && strcmp(word, wanted) == 0) // few begin alike
             return (int)i;
+    }
     return -1;
 }
 
@@ -283,11 +285,23 @@ static void read_header(struct reader *r, const char *line)
     }
 }
 
+/* Are these printable ASCII, as nearly all lines are? */
+static bool is_plain(const char *raw, size_t len)
+{
+    size_t i = 0;
+
+    while (i < len && raw[i] >= ' ' && raw[i] <= '~')
+        i++;
+    return i == len;
+}
+
 /* UTF-8 without control characters, but for tabs? */
 static bool check_bytes(struct reader *r, const char *raw, size_t len)
 {
     char line[CONF_LINE_MAX + 1];
 
+    if (is_plain(raw, len))
+        return true;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)raw[i];
         line[i] = (char)(c == '\t' ? ' ' : c);
@@ -389,6 +403,8 @@ static char *read_line(char *buf, int size, void *stream)
         buf[shown] = '\0';
         if (!judge_line(r, buf))
             shown = 0;
+        else if (*buf == '[') // inih looks for the end of a name byte by byte, and nobody asks it for that
+            shown = (size_t)(stpcpy(buf, "[]") - buf);
     } else if (r->section != NULL) {
         r->section->doubtful = UINT32_MAX;
     }

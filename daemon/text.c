@@ -205,7 +205,7 @@ bool text_printable(const char *text)
     const unsigned char *s = (const unsigned char *)text;
 
     while (*s != '\0') {
-        size_t len = printable_len(s);
+        size_t len = *s >= ' ' && *s <= '~' ? 1 : printable_len(s);
         if (len == 0)
             return false;
         s += len;

@@ -291,9 +291,20 @@ static int check_spec(struct view *view, const struct job_spec *spec, char *path
     return chain_check(spec->name != NULL ? spec->name : spec->after, next_name, view, path, size);
 }
 
+static bool any_waits(const struct job_spec *specs, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n && specs[i].after == NULL)
+        i++;
+    return i < n;
+}
+
 int waits_check(const struct jobs *jobs, const struct job_spec *specs, size_t n, size_t *failed, const char **nearest,
                 char *path, size_t size)
 {
+    if (!any_waits(specs, n)) // as usual
+        return 0;
     const struct job_spec **named = calloc(n + 1, sizeof(struct job_spec *));
     struct view view = {.jobs = jobs, .specs = named};
     int r = named == NULL ? -ENOMEM : 0;
