@@ -98,9 +98,9 @@ BENCHES = (
             Side("posix_spawn", run_spawn),
             Side("Twisted spawnProcess", run_twisted, absent_command("twist3") and absent_command("twistd3")),
         ),
-        cases=(Case("300 commands", {"n": 300}),),
+        cases=(Case("200 commands", {"n": 200}),),
         figures=(Figure("wall_us", "us a command"), Figure("cpu_us", "CPU us a command, its own included")),
-        promises=(Promise("300 commands", "cpu_us", "Twisted spawnProcess", goal=1),),
+        promises=(Promise("200 commands", "cpu_us", "Twisted spawnProcess", goal=1),),
     ),
     Bench(
         name="beats",

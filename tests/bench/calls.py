@@ -67,7 +67,7 @@ def run_twistyd(load):
 
 
 def calls_case(request, connections, depth, quick=False, **load):
-    n = 50_000 if depth > 1 else 5_000
+    n = 25_000 if depth > 1 else 4_000
     pipelined = ", pipelined" if depth > 1 else ""
     logged = ", logged" if load.get("logged") else ""
     return Case(f"{request}, {connections} caller{'s' * (connections > 1)}{pipelined}{logged}",

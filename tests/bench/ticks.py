@@ -237,7 +237,7 @@ BENCHES = (
         sides=(Side("receiver stuck", run_with_receiver(False)), Side("receiver reads", run_with_receiver(True))),
         cases=(
             Case("10,000 jobs, 10,000/s",
-                 {"timers": 10_000, "intervals": [1000], "hold": 500, "span": 1000, "report": "all"}),
+                 {"timers": 10_000, "intervals": [1000], "hold": 300, "span": 1000, "report": "all"}),
         ),
         figures=(
             Figure("p50_us", "lateness p50 us"),
