@@ -237,7 +237,7 @@ BENCHES = (
         sides=(Side("receiver stuck", run_with_receiver(False)), Side("receiver reads", run_with_receiver(True))),
         cases=(
             Case("10,000 jobs, 10,000/s",
-                 {"timers": 10_000, "intervals": [1000], "hold": 300, "span": 1000, "report": "all"}),
+                 {"timers": 10_000, "intervals": [1000], "hold": 500, "span": 1500, "report": "all"}),
         ),
         figures=(
             Figure("p50_us", "lateness p50 us"),
@@ -252,7 +252,7 @@ BENCHES = (
         ours="twistyd",
         sides=(Side("twistyd", run_early),),
         cases=tuple(
-            Case(backend, {"timers": 100, "intervals": [90, 100, 110], "hold": 500, "span": 1000, "report": "all",
+            Case(backend, {"timers": 100, "intervals": [90, 100, 110], "hold": 1000, "span": 1000, "report": "all",
                            "backend": backend}, quick=backend == "epoll")
             for backend in BACKENDS),
         figures=(Figure("early", "ticks too early"), Figure("least_us", "least lateness us")),
