@@ -360,6 +360,7 @@ def test_select_has_no_large_descriptors(daemon):
     wait_until(lambda: d.status()["actions"]["running"] == fit)
     d.config.write_text("[daemon]\nmax-actions = 400\n", encoding="utf-8")
     d.ctl("reload")
+    d.wait_for("^limit ", count=2)  # the reply may be here before the line
     assert [line.number("max-actions") for line in d.lines("^limit ")] == [fit, fit]
     while (counts := d.status()["actions"])["running"] + counts["queued"] > 0:
         pass
