@@ -70,11 +70,9 @@ static char *put_escape(char *to, char c)
 
 char *emit_quoted(char *to, const char *text)
 {
-    static const bool plain[256] = {[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... 0x7f] = true};
-
     *to++ = '"';
     for (;;) {
-        while (plain[(unsigned char)*text])
+        while (json_plain[(unsigned char)*text])
             *to++ = *text++;
         if (*text == '\0')
             break;

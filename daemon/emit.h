@@ -9,6 +9,8 @@
 #ifndef TWISTY_EMIT_H
 #define TWISTY_EMIT_H
 
+#include "text.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,9 +43,6 @@ bool emit_grow(struct emit *e, size_t n);
 /* Write a number or a text, for which there is room; return where it ends. */
 char *emit_digits(char *to, int64_t value);
 char *emit_quoted(char *to, const char *text);
-
-/* What one byte of a text becomes at most: \u001F */
-#define EMIT_ESCAPE_MAX 6
 
 /*
  * Is there room for a comma, this key (NULL: none) and a value of at most n bytes? False when there is no memory. This
@@ -125,7 +124,7 @@ __attribute__((always_inline)) static inline void emit_text(struct emit *e, cons
 {
     if (text == NULL)
         emit_null(e, key);
-    else if (emit_has_room(e, key, strlen(text) * EMIT_ESCAPE_MAX + 2))
+    else if (emit_has_room(e, key, strlen(text) * JSON_ESCAPE_MAX + 2))
         emit_end(e, emit_quoted(emit_begin(e, key), text));
 }
 

@@ -207,9 +207,14 @@ int64_t job_elapsed(const struct job *job, int64_t now);
 /* What was asked for; job_init() of it makes the same job. The texts are the job's. */
 struct job_spec job_spec_of(const struct job *job);
 
+static inline bool job_state_ended(enum job_state state)
+{
+    return state >= JOB_FINISHED;
+}
+
 static inline bool job_ended(const struct job *job)
 {
-    return job->state >= JOB_FINISHED;
+    return job_state_ended((enum job_state)job->state);
 }
 
 /* Empty as long as it has none. */

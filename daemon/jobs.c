@@ -143,7 +143,7 @@ static void account_as(struct jobs *jobs, const struct job *job, enum job_state 
 {
     uint32_t one = (uint32_t)by; // unsigned arithmetic wraps: adding it takes one away
 
-    if (state >= JOB_FINISHED)
+    if (job_state_ended(state))
         return;
     jobs->counts.live += one;
     if (!job_background(job))

@@ -126,11 +126,9 @@ static bool any_kept(struct job **jobs, size_t n)
 static void reply_added(struct methods *m, const struct request *rq, struct job **jobs, size_t n, uint64_t added)
 {
     struct wire_clock clock = reply_clock(m->loop);
-    size_t n_told = n;
+    const size_t n_told = request_flag(rq, "brief") ? 0 : n;
     struct emit e = {0};
 
-    if (request_flag(rq, "brief"))
-        n_told = 0;
     emit_grow(&e, n_told * WIRE_JOB_USUAL); // at once: as it grows, it would be copied again and again
     varlink_begin_reply(&e);
     emit_open(&e, "jobs", '[');
@@ -192,16 +190,16 @@ static void add_specs(struct methods *m, const struct request *rq, struct job_sp
     free(jobs);
 }
 
-/* How many objects are in the array; false if anything else is. */
-static bool count_objects(struct skim_value array, size_t *n)
+/* Is it an array of values that begin so, and how many? */
+static bool all_are(struct skim_value array, char begin, size_t *n)
 {
     struct skim s = skim_array(array);
     struct skim_value value;
 
     for (*n = 0; skim_next(&s, &value); ++*n)
-        if (!skim_is(value, '{'))
+        if (!skim_is(value, begin))
             return false;
-    return true;
+    return skim_is(array, '[');
 }
 
 static void add(struct methods *m, const struct request *rq)
@@ -209,7 +207,7 @@ static void add(struct methods *m, const struct request *rq)
     const char *bad = excluded_mode(rq);
     size_t n;
 
-    if (!count_objects(request_param(rq, "jobs"), &n))
+    if (!all_are(request_param(rq, "jobs"), '{', &n))
         bad = "jobs";
     if (bad != NULL) {
         reply_error(rq, VARLINK_SERVICE ".InvalidParameter", "parameter", bad);
@@ -469,26 +467,17 @@ static const struct method methods[] = {
     {.name = TWISTY_INTERFACE ".Shutdown", .access = PRIVILEGED, .handle = shutdown_daemon},
 };
 
-static bool all_strings(struct skim_value array)
-{
-    struct skim s = skim_array(array);
-    struct skim_value value;
-
-    while (skim_next(&s, &value))
-        if (!skim_is(value, '"'))
-            return false;
-    return skim_is(array, '[');
-}
-
 static bool has_type(struct skim_value value, enum param_type type)
 {
+    size_t n;
+
     switch (type) {
     case PARAM_BOOLEAN:
-        return skim_is_word(value, "true") || skim_is_word(value, "false");
+        return skim_is_bool(value);
     case PARAM_STRING:
         return skim_is(value, '"');
     case PARAM_STRINGS:
-        return all_strings(value);
+        return all_are(value, '"', &n);
     case PARAM_ARRAY:
         return skim_is(value, '[');
     case PARAM_END:

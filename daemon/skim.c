@@ -12,9 +12,6 @@
 /* The longest text that skim_is_text() is asked for, and a NUL. */
 #define TEXT_ROOM 64
 
-/* The longest that one byte of a text can be written: \u001F */
-#define ESCAPE_MAX 6
-
 /* The halves of a surrogate pair. */
 #define HIGH_FIRST 0xd800
 #define LOW_FIRST  0xdc00
@@ -72,12 +69,10 @@ static const char *skip_escape(const char *p, const char *end)
 /* `end` may also be that of a value that was passed over before: then its quotes are in it, and the loop ends there. */
 static const char *skip_string(const char *p, const char *end)
 {
-    static const bool plain[256] = {[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... 0x7f] = true};
-
     if (p == end || *p++ != '"')
         return NULL;
     for (;;) {
-        while (plain[(unsigned char)*p]) // the NUL behind the text is not
+        while (json_plain[(unsigned char)*p]) // the NUL behind the text is not
             p++;
         if (p >= end || *p == '"')
             return p < end ? p + 1 : NULL;
@@ -191,7 +186,7 @@ bool skim_equals(struct skim_value value, const char *text, size_t len)
     if (value.len == len + 2)
         return memcmp(value.text + 1, text, len) == 0;
     // Longer, it can only be the same if some of its characters are escaped.
-    if (value.len > len * ESCAPE_MAX + 2 || memchr(value.text, '\\', value.len) == NULL)
+    if (value.len > len * JSON_ESCAPE_MAX + 2 || memchr(value.text, '\\', value.len) == NULL)
         return false;
     resolve(value, resolved, sizeof resolved);
     return strcmp(resolved, text) == 0;

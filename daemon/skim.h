@@ -67,6 +67,11 @@ static inline bool skim_is_word(struct skim_value value, const char *word)
     return value.text != NULL && value.len == strlen(word) && memcmp(value.text, word, value.len) == 0;
 }
 
+static inline bool skim_is_bool(struct skim_value value)
+{
+    return skim_is_word(value, "true") || skim_is_word(value, "false");
+}
+
 /* Is it this string of `len` bytes? Callers take skim_is_text(). */
 bool skim_equals(struct skim_value value, const char *text, size_t len);
 

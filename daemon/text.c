@@ -182,6 +182,8 @@ char *utf8_put(char *to, uint32_t c)
     return to;
 }
 
+const bool json_plain[256] = {[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... 0x7f] = true};
+
 /*
  * The length of the UTF-8 sequence at s; 0 if it is not well-formed, a control character (C0, DEL, C1, line and
  * paragraph separator) or one that reorders the text around it (bidirectional embeddings, overrides and isolates).

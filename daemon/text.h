@@ -49,6 +49,10 @@ size_t utf8_length(const char *text);
 /* Write a character, up to U+10FFFF, in UTF-8: at most 4 bytes, without a NUL. Returns where they end. */
 char *utf8_put(char *to, uint32_t c);
 
+/* Of JSON's strings: the bytes of ASCII that stand for themselves, and how long one byte is at most: \u001F */
+extern const bool json_plain[256];
+#define JSON_ESCAPE_MAX 6
+
 /*
  * Append `text` to the NUL-terminated string in buf so that it cannot break out of a quoted logfmt value or forge a
  * line: a quote and a backslash are escaped, control bytes and bytes that are not UTF-8 become \xNN. What does not

@@ -47,7 +47,7 @@ static bool read_member(struct skim *s, enum call_member member, struct varlink_
     }
     if (skim_is_word(value, "true"))
         call->flags |= call_flags[member];
-    return skim_is_word(value, "true") || skim_is_word(value, "false");
+    return skim_is_bool(value);
 }
 
 /* From its bracket on. None of these members may be there twice: two readers could take it for two calls. */

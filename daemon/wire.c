@@ -243,7 +243,7 @@ static const char *const type_names[] = {
 };
 
 /* Enough for every value of a key that is not padded with spaces, each of its characters escaped. */
-#define VALUE_ROOM (6 * MESSAGE_LEN_MAX + 8)
+#define VALUE_ROOM (JSON_ESCAPE_MAX * MESSAGE_LEN_MAX + 8)
 
 static bool has_type(struct skim_value value, enum spec_type type)
 {
@@ -253,7 +253,7 @@ static bool has_type(struct skim_value value, enum spec_type type)
     case SPEC_INTEGER:
         return strspn(value.text, "-0123456789") == value.len;
     case SPEC_BOOLEAN:
-        return skim_is_word(value, "true") || skim_is_word(value, "false");
+        return skim_is_bool(value);
     }
     return false;
 }

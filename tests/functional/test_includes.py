@@ -100,9 +100,9 @@ def test_ctl_knows_only_the_shared_files():
 
 
 # These have no clock, no descriptor and no environment.
-PURE = {"sched", "trie", "slab", "table", "gather", "lateness", "traits", "job", "jobs", "names", "emit", "skim", "varlink", "quantity",
-        "spec", "text", "config", "settings", "conf_text", "conf_after", "wire", "walk", "action", "capture", "chain",
-        "waits", "changes", "digest", "line", "buffer", "siphash"}
+PURE = {"sched", "trie", "slab", "table", "gather", "lateness", "traits", "job", "jobs", "names", "emit", "skim",
+        "varlink", "quantity", "spec", "text", "config", "settings", "conf_text", "conf_after", "wire", "walk",
+        "action", "capture", "chain", "waits", "changes", "digest", "line", "buffer", "siphash"}
 
 
 def test_pure_core_knows_no_clock_and_no_io():
